@@ -1,0 +1,52 @@
+"""See, check and really train learning-rate schedules.
+
+>>> import lrsched_cli as lrs
+>>> trace = lrs.simulate({"kind": "torch.StepLR", "lr": 0.1, "step_size": 10}, {"epochs": 30})
+>>> round(float(trace.lr[29]), 6)
+0.001
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lrsched_cli.book import Book, load
+    from lrsched_cli.errors import SpecError
+    from lrsched_cli.kinds import KINDS
+    from lrsched_cli.run import Run
+    from lrsched_cli.schedules.base import Schedule
+    from lrsched_cli.trace import Trace
+    from lrsched_cli.spec import simulate
+
+__all__ = ["KINDS", "Book", "Run", "Schedule", "SpecError", "Trace", "__version__", "load", "simulate"]
+
+# The command line imports this package for every --help: what needs NumPy is imported when it is first asked for.
+_HOMES = {
+    "KINDS": "kinds",
+    "Book": "book",
+    "Run": "run",
+    "Schedule": "schedules.base",
+    "SpecError": "errors",
+    "Trace": "trace",
+    "load": "book",
+    "simulate": "spec",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("lrsched-cli")
+    if name in _HOMES:
+        from importlib import import_module
+
+        value = getattr(import_module(f"lrsched_cli.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

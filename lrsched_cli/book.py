@@ -1,0 +1,215 @@
+"""A file of schedules: its entries, the run they share, and the overrides that a command line lays over them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from lrsched_cli.errors import SpecError, must, nearest, shown
+from lrsched_cli.kinds import find_kind
+from lrsched_cli.run import Run
+from lrsched_cli.schedules.base import Schedule
+from lrsched_cli.schedules.parameters import params_of
+from lrsched_cli.trace import Trace
+from lrsched_cli.spec import ENTRY_KEYS, Place, run_of, trace_of
+
+FILE_KEYS = ("run", "lr", "defaults", "schedules")
+STDIN = "<stdin>"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One schedule as it was written, with the run it is meant for; nothing is built until a trace is asked for."""
+
+    name: str
+    spec: Mapping[str, Any]
+    run: Run = field(default_factory=Run)
+    place: Place = field(default_factory=Place)
+
+    @property
+    def kind(self) -> type[Schedule] | None:
+        """The kind it names, or None for a sequence or a product."""
+        name = self.spec.get("kind") if isinstance(self.spec, Mapping) else None
+        return find_kind(name) if isinstance(name, str) else None
+
+    def overlaid(self, values: Mapping[str, Any], run: Run) -> Entry:
+        """This entry with parameters replaced, and a run laid over its own."""
+        spec = overlaid(self.spec, values) if values else self.spec
+        if run.lr is not None and "lr" in self.spec:
+            spec = overlaid(spec, {"lr": run.lr})
+        if isinstance(spec, Mapping) and spec.get("run") is not None:
+            # Options lie over the entry's own run too, which lies over the file's.
+            whole = run.over(run_of(spec["run"], self.place).over(self.run))
+            return replace(self, spec=overlaid(spec, {"run": None}), run=whole)
+        return replace(self, spec=spec, run=run.over(self.run))
+
+    def trace(self) -> Trace:
+        """Build it and simulate it on its run; raises ``SpecError`` saying where it was written."""
+        return trace_of(self.spec, self.run, self.place, self.name)
+
+
+def overlaid(spec: Mapping[str, Any], values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A copy of an entry with values replaced; what was written in a file keeps its lines."""
+    out: Any = copy.copy(spec)
+    out.update(values)
+    if hasattr(out, "lines"):
+        out.lines = {key: line for key, line in out.lines.items() if key not in values}
+    return out  # type: ignore[no-any-return]
+
+
+class Book(Mapping[str, Schedule]):
+    """The schedules of a file by name, each built for the file's run when it is first asked for.
+
+    Attributes
+    ----------
+    run: the run that the file gives, as a :class:`~lrsched_cli.run.Run`.
+    entries: what was written, by name.
+    name: what errors call the file.
+    """
+
+    def __init__(self, name: str, run: Run, entries: Mapping[str, Entry]) -> None:
+        self.name = name
+        self.run = run
+        self.entries = dict(entries)
+        self._traces: dict[str, Trace] = {}
+
+    def __getitem__(self, name: str) -> Schedule:
+        return self.trace(name).schedule
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def trace(self, name: str) -> Trace:
+        """The trace of an entry on the file's run."""
+        if name not in self._traces:
+            self._traces[name] = self.entries[name].trace()
+        return self._traces[name]
+
+    def entry(self, name: str) -> Entry:
+        """An entry by name; an unknown one is a ``SpecError`` with the nearest."""
+        if name not in self.entries:
+            raise SpecError(f"has no entry {shown(name)}{nearest(name, self.entries)}", file=self.name)
+        return self.entries[name]
+
+
+def load(path: str | Path) -> Book:
+    """Read a file of schedules; raises ``SpecError`` with file and line on bad input.
+
+    Every entry is checked, so that a mistake in one is found before another is used.
+    """
+    from lrsched_cli.document import load_file
+
+    path = Path(path)
+    book = book_of(load_file(path, str(path)), str(path), path.parent)
+    for name in book:
+        book.trace(name)
+    return book
+
+
+def read_book(path: Path) -> Book:
+    """Read a file of schedules without building any of them."""
+    from lrsched_cli.document import load_file
+
+    return book_of(load_file(path, str(path)), str(path), path.parent)
+
+
+def read_stream(stream: BinaryIO) -> Book:
+    """Read schedules from a stream such as standard input."""
+    from lrsched_cli.document import load_stream
+
+    return book_of(load_stream(stream, STDIN), STDIN, Path())
+
+
+def book_of(document: Any, name: str, folder: Path) -> Book:
+    """A document as a book: ``schedules:`` with what they share, or a single entry by itself."""
+    if not isinstance(document, Mapping):
+        raise SpecError(f"must hold schedules: as a mapping of names to entries, got {shown(document)}", file=name)
+    if "schedules" not in document and document.keys() & {"kind", "sequence", "product"}:
+        stem = "schedule" if name == STDIN else Path(name).stem
+        return Book(name, Run(), {stem: Entry(stem, document, Run(), Place(stem, name, folder))})
+    lines = getattr(document, "lines", {})
+    for key in document:
+        if key not in FILE_KEYS:
+            raise SpecError(f"unknown key {shown(key)}{nearest(str(key), FILE_KEYS)}", file=name, line=lines.get(key))
+    run = run_of(document.get("run"), Place(None, name, folder))
+    if document.get("lr") is not None:
+        try:
+            run = replace(run, lr=document["lr"])
+        except SpecError as error:
+            raise error.locate(file=name, line=lines.get("lr")) from None
+    schedules = document.get("schedules")
+    if not isinstance(schedules, Mapping) or not schedules:
+        error = must("schedules", "a mapping of names to entries", schedules)
+        raise error.locate(file=name, line=lines.get("schedules"))
+    entries = {}
+    for entry_name, spec in schedules.items():
+        entries[str(entry_name)] = Entry(str(entry_name), spec, run, Place(str(entry_name), name, folder))
+    if document.get("defaults") is not None:
+        entries = _with_defaults(entries, document["defaults"], name)
+    for entry in entries.values():
+        if not isinstance(entry.spec, Mapping):
+            error = SpecError(f"must be a mapping such as {{kind: cosine}}, got {shown(entry.spec)}", entry=entry.name)
+            raise error.locate(file=name, line=getattr(schedules, "lines", {}).get(entry.name))
+    return Book(name, run, entries)
+
+
+def _with_defaults(entries: Mapping[str, Entry], defaults: Any, name: str) -> dict[str, Entry]:
+    """Entries with the file's ``defaults`` under what they say themselves, each where its kind has such a parameter."""
+    if not isinstance(defaults, Mapping):
+        raise must("defaults", "a mapping of parameters", defaults).locate(file=name)
+    used: set[str] = set()
+    known: set[str] = set()
+    out = {}
+    for entry in entries.values():
+        takes = {key for key in ENTRY_KEYS if key not in ("kind", "sequence", "product", "after")}
+        if entry.kind is not None:
+            takes |= set(params_of(entry.kind))
+        known |= takes
+        used |= takes & set(defaults)
+        more = {k: v for k, v in defaults.items() if k in takes and isinstance(entry.spec, Mapping) and k not in entry.spec}
+        out[entry.name] = replace(entry, spec=overlaid(entry.spec, more)) if more else entry
+    for key in defaults:
+        if key not in used:
+            error = SpecError(f"defaults has {shown(key)}, which no entry takes{nearest(str(key), known)}", file=name)
+            raise error.locate(line=getattr(defaults, "lines", {}).get(key))
+    return out
+
+
+def set_value(book: Book, assignment: str) -> Book:
+    """A book with ``NAME.PARAM=VALUE`` carried out; the value is read as YAML, and deeper names reach into operators."""
+    from lrsched_cli.document import load_text
+
+    path, equals, text = assignment.partition("=")
+    name = max((n for n in book if path.startswith(f"{n}.")), key=len, default=None)
+    if not equals or name is None:
+        told = f"{book.name} has {', '.join(book)}{nearest(path.partition('.')[0], book)}"
+        raise SpecError(f"must be NAME.PARAM=VALUE, got {shown(assignment)}; {told}", parameter="--set")
+    keys = path[len(name) + 1 :].split(".")
+    value = load_text(text, "--set") if text.strip() else None
+    entry = book.entry(name)
+    spec = _replaced(entry.spec, keys, value, assignment)
+    return Book(book.name, book.run, {**book.entries, name: replace(entry, spec=spec)})
+
+
+def _replaced(container: Any, keys: list[str], value: Any, assignment: str) -> Any:
+    key: Any = keys[0]
+    if isinstance(container, list):
+        if not key.isdigit() or int(key) >= len(container):
+            raise SpecError(f"has no part {key} of {len(container)} in {shown(assignment)}", parameter="--set")
+        key = int(key)
+    elif not isinstance(container, Mapping):
+        raise SpecError(f"has nothing called {key} in {shown(assignment)}", parameter="--set")
+    if len(keys) > 1:
+        inner = container[key] if isinstance(container, list) or key in container else {}
+        value = _replaced(inner, keys[1:], value, assignment)
+    if isinstance(container, list):
+        out: Any = copy.copy(container)
+        out[key] = value
+        return out
+    return overlaid(container, {key: value})

@@ -1,0 +1,134 @@
+"""The program: finds the verb, loads only what it needs, and turns every user's mistake into one line."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from importlib import import_module
+from typing import Any
+
+# What is imported lives to the end: collecting garbage meanwhile only costs time.
+gc.disable()
+# One thread is enough for elementwise work, and a pool of them takes time to start.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import typer  # noqa: E402
+from typer.core import TyperCommand, TyperGroup  # noqa: E402
+
+from lrsched_cli.errors import SpecError, nearest  # noqa: E402
+
+#: Every verb, its module (``lrsched_cli.cli.VERB``) loaded when it is first used, and its line in the help.
+VERBS = {
+    "plot": "Draw schedules, to a file and in the terminal.",
+    "table": "Print the rate of every tick.",
+    "list": "List the kinds, each with its formula and its curve.",
+    "show": "Explain one kind.",
+    "init": "Write a commented schedules.yaml to start from.",
+    "schema": "Print the JSON schema of a schedules.yaml, for editors.",
+}
+#: Typer raises its own copies of click's exceptions and does not export their common base.
+UsageError, ClickException = typer.BadParameter.__mro__[1:3]
+
+
+class VerbGroup(TyperGroup):
+    """The verbs, none of which is imported before it is called. The only override of Typer's own machinery."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]  # noqa: ARG002
+        return list(VERBS)
+
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> TyperCommand | None:  # type: ignore[override]  # noqa: ARG002
+        # Only the help asks for all of them: a name and a line are enough for it.
+        return TyperCommand(cmd_name, help=VERBS[cmd_name]) if cmd_name in VERBS else None
+
+    def resolve_command(self, ctx: typer.Context, args: list[str]) -> tuple[Any, Any, list[str]]:  # type: ignore[override]
+        name = args[0]
+        if name not in VERBS:
+            if ctx.resilient_parsing:
+                return None, None, args[1:]
+            raise SpecError(f"unknown verb {name}{nearest(name, VERBS)}; lrsched --help shows them all")
+        gc.disable()
+        try:
+            command = import_module(f"lrsched_cli.cli.{name}").command(args[1:])
+        except SpecError:
+            if ctx.resilient_parsing:
+                return None, None, args[1:]
+            raise
+        gc.freeze()
+        gc.enable()
+        return name, command, args[1:]
+
+
+app = typer.Typer(cls=VerbGroup, no_args_is_help=True, context_settings={"help_option_names": ["--help", "-h"]})
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from lrsched_cli import __version__
+
+        typer.echo(f"lrsched {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def lrsched(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+    debug: bool = typer.Option(False, "--debug", help="Show a traceback where something goes wrong."),
+) -> None:
+    """See, check and really train learning-rate schedules.
+
+    The numbers it prints are the numbers the optimizer uses.
+    """
+
+
+def main() -> None:
+    """Run the command line and exit: 0 fine, 1 a check found something, 2 bad input, 130 interrupted."""
+    arguments = sys.argv[1:]
+    debug = "--debug" in arguments
+    code = _guarded([arg for arg in arguments if arg != "--debug"], debug)
+    sys.exit(code)
+
+
+def _guarded(arguments: list[str], debug: bool) -> int:
+    try:
+        result = app(arguments, standalone_mode=False)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except SpecError as error:
+        return _told(str(error), 2, debug)
+    except ClickException as error:
+        return _told(error.format_message(), 2, debug)  # type: ignore[attr-defined]
+    except (KeyboardInterrupt, typer.Abort):
+        return _told("interrupted", 130, False)
+    except BrokenPipeError:
+        # Whoever reads the output has read enough. What is still buffered must not raise again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        _drop_output()
+        return _told(f"{place}{error.strerror or error}", 2, debug)
+    except (MemoryError, RecursionError) as error:
+        return _told(f"too large to handle ({type(error).__name__})", 2, debug)
+    except Exception as error:
+        return _told(f"internal error, please report it: {type(error).__name__}: {error} (--debug shows where)", 70, debug)
+
+
+def _drop_output() -> None:
+    """Forget what could not be written, so that the interpreter does not try again at exit."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):
+        pass
+
+
+def _told(message: str, code: int, debug: bool) -> int:
+    if debug:
+        import traceback
+
+        traceback.print_exc()
+    try:
+        print(f"lrsched: {' '.join(message.split())}", file=sys.stderr, flush=True)  # noqa: T201
+    except (OSError, ValueError):
+        pass
+    return code

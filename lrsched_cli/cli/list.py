@@ -1,0 +1,91 @@
+"""``lrsched list``: every kind with its formula and a small curve."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+import typer
+
+from lrsched_cli.cli.command import made
+from lrsched_cli.cli.talk import has_unicode, is_terminal
+from lrsched_cli.errors import SpecError, must, nearest
+from lrsched_cli.kinds import DIALECTS, dialect
+from lrsched_cli.run import Clock, Scope
+from lrsched_cli.schedules import CANONICAL
+from lrsched_cli.schedules.base import Schedule
+from lrsched_cli.schedules.parameters import REQUIRED, default_of, params_of
+from lrsched_cli.show.terminal import sparkline
+
+LIBRARIES = ("canonical", *DIALECTS, "all")
+#: A run long enough for every kind to show its shape.
+TICKS, WIDTH = 100, 16
+
+
+def command(args: list[str]) -> Any:  # noqa: ARG001
+    """The command for one call with these arguments."""
+    return made("list", list_kinds)
+
+
+def list_kinds(
+    library: Annotated[
+        str, typer.Argument(metavar="|".join(LIBRARIES), help="Whose kinds: lrsched's own, or a library's own names.")
+    ] = "canonical",
+    format: Annotated[str, typer.Option("--format", metavar="table|json", help="How it is written.")] = "table",
+) -> None:
+    """List the kinds, each with its curve over a run and its formula."""
+    if library not in LIBRARIES:
+        raise SpecError(f"unknown library {library}{nearest(library, LIBRARIES)}; known are {', '.join(LIBRARIES)}")
+    if format not in ("table", "json"):
+        raise must("--format", "table or json", format)
+    kinds = dict(_kinds(library))
+    if format == "json":
+        records = [
+            {"kind": name, "aliases": list(kind.aliases), "formula": kind.formula, "source": kind.source, "help": kind.__doc__}
+            for name, kind in kinds.items()
+        ]
+        print(json.dumps(records, indent=2, ensure_ascii=False))  # noqa: T201
+    elif is_terminal(sys.stdout):
+        _to_terminal(kinds)
+    else:
+        width = max(map(len, kinds))
+        for name, kind in kinds.items():
+            print(f"{name:{width}}  {curve_of(kind, has_unicode(sys.stdout)):{WIDTH}}  {kind.formula}")  # noqa: T201
+
+
+def _kinds(library: str) -> Iterator[tuple[str, type[Schedule]]]:
+    if library in ("canonical", "all"):
+        yield from CANONICAL.items()
+    for name in DIALECTS:
+        if library in (name, "all"):
+            yield from dialect(name).items()
+
+
+def curve_of(kind: type[Schedule], unicode: bool) -> str:
+    """A kind's typical curve in a line; empty for a kind that must be told more than its defaults."""
+    if any(default_of(kind, name) is REQUIRED for name in params_of(kind)):
+        return ""
+    schedule = kind.from_params({}, Scope.of(Clock("epoch", TICKS)))
+    return sparkline(schedule, TICKS, WIDTH, unicode)
+
+
+def _to_terminal(kinds: Mapping[str, type[Schedule]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    table.add_column("kind", no_wrap=True)
+    table.add_column("curve", no_wrap=True, style="cyan")
+    table.add_column("formula, or what it does", overflow="fold")
+    for name, kind in kinds.items():
+        title = Text(name, style="bold")
+        for alias in kind.aliases:
+            title.append(f"\n{alias}", style="dim")
+        table.add_row(title, curve_of(kind, has_unicode(sys.stdout)), Text.assemble(kind.__doc__ or "", "\n", (kind.formula, "dim")))
+    console = Console()
+    console.print(table)
+    console.print(Text("lrsched show KIND explains one; lrsched plot KIND draws it.", style="dim"))

@@ -1,0 +1,299 @@
+"""Command-line options made from what kinds and runs declare. The only file that knows both parameters and Typer."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, get_args, get_type_hints
+
+import typer
+from rich.markup import escape
+
+from lrsched_cli.book import Entry
+from lrsched_cli.errors import SpecError, nearest, shown
+from lrsched_cli.run import RUN_FIELDS, Run
+from lrsched_cli.schedules import CANONICAL
+from lrsched_cli.schedules.base import Schedule
+from lrsched_cli.schedules.parameters import REQUIRED, Param, default_of, params_of
+from lrsched_cli.targets import complete, find_targets
+
+Worker = Callable[..., None]
+
+METAVARS = {
+    "number": "NUMBER",
+    "integer": "N",
+    "duration": "TICKS",
+    "ticks": "TICKS",
+    "expression": "EXPR",
+    "numbers": "A,B,...",
+    "durations": "A,B,...",
+    "points": "T:LR,...",
+    "metrics": "FILE:COL|A,B,...",
+    "text": "TEXT",
+}
+#: Operators that an option can say in full, for every schedule that has no parameter of that name.
+OPERATOR_HELP = {
+    "warmup": ("TICKS", "Linear warm-up from 0 in front of the schedule."),
+    "repeat": ("TICKS", "Start the schedule again every so many ticks."),
+    "groups": ("NAME=SCALE,...", "Parameter groups, each with a factor of the base rate."),
+}
+SWITCHES = ("drop_last",)
+
+_NUMBER = re.compile(r"[+-]?(\d[\d_]*)?\.?\d[\d_]*\.?([eE][+-]?\d+)?")
+_WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+
+
+def scalar(text: str) -> Any:
+    """A word of the command line as YAML would read it: a number, a truth value or text."""
+    text = text.strip()
+    if _NUMBER.fullmatch(text):
+        plain = text.replace("_", "")
+        try:
+            return int(plain) if re.fullmatch(r"[+-]?\d{1,40}", plain) else float(plain)
+        except ValueError:
+            return text
+    if text.lower() in ("nan", "inf", "+inf", "-inf"):
+        return float(text)
+    return _WORDS.get(text.lower(), text)
+
+
+def read_option(param: Param, text: Any) -> Any:
+    """An option's text as the YAML would have the parameter's value."""
+    if not isinstance(text, str):
+        return text
+    if param.type in ("choice", "text", "expression", "metrics"):
+        return text
+    if param.type in ("numbers", "durations") or (param.grouped and "," in text):
+        return [scalar(item) for item in text.split(",") if item.strip()]
+    if param.type == "points":
+        return [[scalar(part) for part in item.split(":")] for item in text.split(",") if item.strip()]
+    return scalar(text)
+
+
+def read_groups(text: str) -> dict[str, Any]:
+    """``backbone=0.1,head=1`` as a mapping."""
+    pairs = [item.partition("=") for item in text.split(",")]
+    if not all(equals and name.strip() for name, equals, _ in pairs):
+        raise SpecError(f"must be NAME=SCALE,..., got {shown(text)}", parameter="--groups")
+    return {name.strip(): scalar(value) for name, _, value in pairs}
+
+
+def flag_of(name: str) -> str:
+    """A parameter's option: ``T_max`` is ``--t-max``."""
+    return "--" + name.lower().replace("_", "-")
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option before Typer sees it: where its value goes, and how it is shown."""
+
+    name: str
+    flags: tuple[str, ...]
+    help: str
+    metavar: str | None = None
+    default: str | None = None
+    panel: str | None = None
+    switch: bool = False
+
+    def parameter(self) -> inspect.Parameter:
+        info = typer.Option(
+            *(self.flags if not self.switch else (f"{self.flags[0]}/--no-{self.flags[0][2:]}",)),
+            help=escape(self.help),
+            metavar=self.metavar,
+            show_default=escape(self.default) if self.default else False,
+            rich_help_panel=self.panel,
+        )
+        kind: Any = (bool if self.switch else str) | None
+        return inspect.Parameter(
+            self.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, info]
+        )
+
+
+def run_options() -> Iterator[Option]:
+    for name, help in RUN_FIELDS.items():
+        metavar = {"interval": "step|epoch", "lr": "NUMBER"}.get(name, "N")
+        yield Option(name, (flag_of(name),), help, metavar, panel="Run", switch=name in SWITCHES)
+
+
+def kind_options(entries: Sequence[Entry]) -> Iterator[Option]:
+    """The union of the parameters of the entries' kinds, and the operators."""
+    owners: dict[str, list[Entry]] = {}
+    for entry in entries:
+        for name in params_of(entry.kind) if entry.kind else {}:
+            owners.setdefault(name, []).append(entry)
+    single = len({entry.name for entry in entries}) == 1
+    for name, having in owners.items():
+        kind = having[0].kind
+        assert kind is not None
+        param = params_of(kind)[name]
+        if name in RUN_FIELDS or not param.option or param.type == "schedules":
+            continue
+        help = param.help + (f" Must be {param.bounds}." if param.bounds else "")
+        if not single and len(having) < len(entries):
+            help += f" ({', '.join(dict.fromkeys(e.name for e in having))})"
+        metavar = "|".join(param.choices) if param.choices else METAVARS.get(param.type)
+        panel = f"{entries[0].name} parameters" if single else "Parameters"
+        default = _default_text(having, name)
+        switch = param.type == "bool"
+        yield Option(f"kind_{name}", (flag_of(name),), help, metavar, default, panel, switch)
+    for name, (metavar, help) in OPERATOR_HELP.items():
+        if name not in owners:
+            yield Option(f"kind_{name}", (flag_of(name),), help, metavar, panel="Operators")
+
+
+def _default_text(having: Sequence[Entry], name: str) -> str | None:
+    texts = set()
+    for entry in having:
+        assert entry.kind is not None
+        value = entry.spec.get(name, default_of(entry.kind, name))
+        if value is REQUIRED:
+            texts.add("required")
+        elif value is None:
+            texts.add("")
+        else:
+            texts.add(",".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value))
+    return texts.pop() if len(texts) == 1 else None
+
+
+def own_options(worker: Worker) -> dict[str, inspect.Parameter]:
+    """A verb's own options, as its function declares them after ``entries``."""
+    hints = get_type_hints(worker, include_extras=True)
+    parameters = list(inspect.signature(worker).parameters.values())[1:]
+    return {p.name: p.replace(annotation=hints[p.name]) for p in parameters}
+
+
+def _flags(parameter: inspect.Parameter) -> tuple[str, ...]:
+    info = get_args(parameter.annotation)[1]
+    # Inside Annotated, Typer itself takes the first name for a default and corrects that later.
+    names = (info.default, *(info.param_decls or ()))
+    return tuple(n for n in names if isinstance(n, str) and n.startswith("-")) or (flag_of(parameter.name),)
+
+
+def _yielding(parameter: inspect.Parameter, taken: set[str]) -> inspect.Parameter:
+    """A verb's option without the spellings that are a parameter's: the parameter wins."""
+    base, info = get_args(parameter.annotation)
+    free = tuple(flag for flag in _flags(parameter) if flag not in taken)
+    copied = typer.Option(*free, help=info.help, metavar=info.metavar, show_default=info.show_default)
+    copied.rich_help_panel = info.rich_help_panel
+    return parameter.replace(annotation=Annotated[base, copied], kind=inspect.Parameter.KEYWORD_ONLY)
+
+
+def command_function(worker: Worker, args: Sequence[str]) -> Worker:
+    """The function of one call of a verb: its options are the verb's, the run's and those of the targets in ``args``."""
+    own = own_options(worker)
+    words, assignments = scan(args, own)
+    wants_help = "--help" in args
+    entries = [] if wants_help and not words else find_targets(words, assignments)
+    offered = [*kind_options(entries), *run_options()]
+    taken = {flag for option in offered for flag in option.flags}
+    refuse_unknown(args, own, offered, entries)
+    targets = inspect.Parameter(
+        "targets",
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[
+            list[str] | None,
+            typer.Argument(help="Kinds, files, FILE:ENTRY, entries of ./schedules.yaml, or - for stdin.", autocompletion=complete),
+        ],
+    )
+    made = [targets, *(_yielding(p, taken) for p in own.values()), *(option.parameter() for option in offered)]
+
+    def call(**values: Any) -> None:
+        del values["targets"]
+        mine = {name: values.pop(name) for name in own}
+        worker(list(laid_over(entries, values)), **mine)
+
+    call.__doc__ = explained(worker, entries)
+    call.__signature__ = inspect.Signature(made)  # type: ignore[attr-defined]
+    call.__annotations__ = {p.name: p.annotation for p in made}
+    return call
+
+
+def laid_over(entries: Sequence[Entry], values: Mapping[str, Any]) -> Iterator[Entry]:
+    """The entries with the given options laid over them."""
+    said = {name: value for name, value in values.items() if value is not None}
+    run = Run.of({n: v if n in SWITCHES or n == "interval" else scalar(v) for n, v in said.items() if n in RUN_FIELDS})
+    for entry in entries:
+        params = params_of(entry.kind) if entry.kind else {}
+        own: dict[str, Any] = {n: v for n, v in run.said.items() if n in params and n != "lr"}
+        for option, value in said.items():
+            name = option.removeprefix("kind_")
+            if name == option:
+                continue
+            if name in params:
+                own[name] = read_option(params[name], value)
+            elif name in OPERATOR_HELP:
+                own[name] = read_groups(value) if name == "groups" else scalar(value)
+        yield entry.overlaid(own, run)
+
+
+def scan(args: Sequence[str], own: Mapping[str, inspect.Parameter]) -> tuple[list[str], list[str]]:
+    """The words among the arguments that are no options and no option's value, and the values of ``--set``."""
+    switches = {flag for p in own.values() if get_args(p.annotation)[0] is bool for flag in _split(p)}
+    switches |= {"--help", *(f for name in SWITCHES for f in (flag_of(name), f"--no-{flag_of(name)[2:]}"))}
+    words, assignments = [], []
+    rest = iter(args)
+    for arg in rest:
+        if arg == "--":
+            words += rest
+        elif arg.startswith("-") and arg != "-":
+            name, equals, value = arg.partition("=")
+            if name in switches or _is_switch(name):
+                continue
+            if not equals and not (len(name) > 2 and name[1] != "-"):
+                value = next(rest, "")
+            if name == "--set":
+                assignments.append(value)
+        else:
+            words.append(arg)
+    return words, assignments
+
+
+def _split(parameter: inspect.Parameter) -> list[str]:
+    return [half for flag in _flags(parameter) for half in flag.split("/")]
+
+
+def _is_switch(flag: str) -> bool:
+    """Whether an option is an on/off parameter of any kind."""
+    name = flag.removeprefix("--no-").removeprefix("--")
+    return any(
+        param.type == "bool" and flag_of(known)[2:] == name for kind in CANONICAL.values() for known, param in params_of(kind).items()
+    ) or name in ("verbose",)
+
+
+def refuse_unknown(
+    args: Sequence[str], own: Mapping[str, inspect.Parameter], offered: Sequence[Option], entries: Sequence[Entry]
+) -> None:
+    """Refuse an option that the targets do not have, naming the nearest that they do, or who has it."""
+    known = {"--help", *(half for p in own.values() for half in _split(p))}
+    for option in offered:
+        known |= {*option.flags, *((f"--no-{option.flags[0][2:]}",) if option.switch else ())}
+    for arg in args:
+        if arg == "--":
+            return
+        flag = arg.partition("=")[0]
+        if not flag.startswith("--") or flag in known:
+            continue
+        names = ", ".join(dict.fromkeys(entry.name for entry in entries)) or "this"
+        having = [kind.kind for kind in CANONICAL.values() if flag in map(flag_of, _offered(kind))]
+        others = f"; {', '.join(having)} {'has' if len(having) == 1 else 'have'} it" if having else ""
+        raise SpecError(f"{names} has no option {flag}{nearest(flag, known) if not having else ''}{others}")
+
+
+def _offered(kind: type[Schedule]) -> list[str]:
+    return [name for name, param in params_of(kind).items() if param.option]
+
+
+def explained(worker: Worker, entries: Sequence[Entry]) -> str:
+    """The help of a verb, with the formula where the target is a single kind."""
+    text = inspect.getdoc(worker) or ""
+    kinds = {entry.kind for entry in entries if entry.kind}
+    if len(kinds) == 1 and len(entries) == 1:
+        kind = kinds.pop()
+        assert kind is not None
+        text += f"\n\n{kind.kind}: {inspect.getdoc(kind)}\n\nrate(t) = {kind.formula}\n\nSource: {kind.source}"
+    elif not entries:
+        text += f"\n\nKinds: {', '.join(CANONICAL)}, and torch's own as torch.NAME. VERB KIND --help shows its parameters."
+    return escape(text)

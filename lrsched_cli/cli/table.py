@@ -1,0 +1,111 @@
+"""``lrsched table``: the rate of every tick."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, TextIO
+
+import typer
+
+from lrsched_cli.book import Entry
+from lrsched_cli.cli.command import made
+from lrsched_cli.cli.options import command_function
+from lrsched_cli.cli.talk import is_terminal, say, say_about, traces_of
+from lrsched_cli.errors import SpecError, must, nearest
+from lrsched_cli.show import formats
+from lrsched_cli.show.rows import READABLE, Selection, chosen, readable
+from lrsched_cli.trace import Trace
+
+FORMATS = ("table", "csv", "json", "jsonl", "markdown")
+
+
+def command(args: list[str]) -> Any:
+    """The command for one call with these arguments."""
+    return made("table", command_function(table, args))
+
+
+def table(
+    entries: list[Entry],
+    *,
+    format: Annotated[str, typer.Option("--format", metavar="|".join(FORMATS), help="How it is written.")] = "table",
+    every: Annotated[str | None, typer.Option("--every", "--stride", metavar="TICKS", help="Only every so many ticks.")] = None,
+    changes: Annotated[bool, typer.Option("--changes", help="Only the ticks at which the rate changes.")] = False,
+    at: Annotated[str | None, typer.Option("--at", metavar="T,T,...", help="Only these ticks.")] = None,
+    first: Annotated[str | None, typer.Option("--from", metavar="TICK", help="From this tick on.")] = None,
+    last: Annotated[str | None, typer.Option("--to", metavar="TICK", help="Up to and with this tick.")] = None,
+    when: Annotated[
+        str | None,
+        typer.Option("--when", metavar="used|after", help="The rate used for the tick, or the scheduler's after its step."),
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to a file.")] = None,
+    assign: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME.PARAM=VALUE", help="Change an entry of the file.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing beside the table.")] = False,
+) -> None:
+    """Print the learning rate of every tick."""
+    del assign  # carried out where the targets are found
+    if format not in FORMATS:
+        raise SpecError(f"must be {', '.join(FORMATS)}, got {format!r}{nearest(format, FORMATS)}", parameter="--format")
+    if when not in (None, "used", "after"):
+        raise must("--when", "used or after", when)
+    traces = traces_of(entries)
+    selection = Selection(every, at, first, last, changes)
+    if output is not None:
+        from lrsched_cli.files import write_whole
+
+        text = io.StringIO()
+        write(text, format, entries, traces, selection, when)
+        write_whole(output, text.getvalue().encode())
+    elif format == "table" and is_terminal(sys.stdout):
+        _to_terminal(traces, selection, when)
+    else:
+        write(sys.stdout, format, entries, traces, selection, when)
+    sys.stdout.flush()
+    if not quiet:
+        say_about(entries, traces)
+
+
+def write(
+    out: TextIO, format: str, entries: Sequence[Entry], traces: Sequence[Trace], selection: Selection, when: str | None
+) -> None:
+    """Write the selected ticks in one of ``FORMATS``."""
+    if format == "json":
+        chosen(traces, selection)  # refuse a bad selection before anything is written
+        formats.write_json(out, traces, lambda trace: chosen([trace], selection), shared_run(entries))
+        return
+    writers = {
+        "table": formats.write_plain,
+        "csv": formats.write_csv,
+        "jsonl": formats.write_jsonl,
+        "markdown": formats.write_markdown,
+    }
+    writers[format](out, traces, chosen(traces, selection), when)
+
+
+def shared_run(entries: Sequence[Entry]) -> dict[str, Any]:
+    """What all entries' runs say alike."""
+    said = [entry.run.said for entry in entries]
+    return {key: value for key, value in said[0].items() if all(other.get(key) == value for other in said[1:])}
+
+
+def _to_terminal(traces: Sequence[Trace], selection: Selection, when: str | None) -> None:
+    from rich.console import Console
+
+    total = max(len(trace) for trace in traces)
+    console = Console()
+    if selection.said or total <= READABLE:
+        chunks = chosen(traces, selection)
+        for rows in chunks:
+            if len(rows) > 1000:  # more than a person reads: without Rich, which takes long to lay it out
+                formats.write_plain(sys.stdout, traces, [rows, *chunks], when)
+            else:
+                console.print(formats.rich_table(traces, [rows], when))
+        return
+    rows = readable(traces)
+    console.print(formats.rich_table(traces, [rows], when))
+    interval = traces[0].interval
+    say(f"{len(rows)} of {total} {interval}s; --every 1 shows all, --changes where the rate changes, --format csv for a file")

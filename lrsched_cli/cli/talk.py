@@ -1,0 +1,49 @@
+"""What the program says beside its output: on stderr, so that a pipe carries data only."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TextIO
+
+from lrsched_cli.book import Entry
+from lrsched_cli.show.summary import summary
+from lrsched_cli.trace import Trace
+
+
+def traces_of(entries: Sequence[Entry]) -> list[Trace]:
+    """The traces of the targets; raises ``SpecError`` before anything is printed."""
+    return [entry.trace() for entry in entries]
+
+
+def say(line: str) -> None:
+    """Print a line of talk."""
+    print(line, file=sys.stderr)  # noqa: T201
+
+
+def say_about(entries: Sequence[Entry], traces: Sequence[Trace]) -> None:
+    """A summary of each trace, then what a reader should know: how steps were counted, and what kinds note."""
+    for trace in traces:
+        say(summary(trace))
+    notes = [note for entry in entries for note in entry.run.notes]
+    for trace in traces:
+        prefix = f"{trace.name}: " if len(traces) > 1 else ""
+        notes += [f"{prefix}{note}" for note in trace.schedule.notes]
+    for note in dict.fromkeys(notes):
+        say(f"note: {note}")
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Whether a stream is a terminal that can show more than plain text."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def has_colour(stream: TextIO) -> bool:
+    """Whether colour is wanted there."""
+    return is_terminal(stream) and not os.environ.get("NO_COLOR")
+
+
+def has_unicode(stream: TextIO) -> bool:
+    """Whether the stream's encoding has more than ASCII."""
+    return (stream.encoding or "").lower().replace("-", "").startswith("utf")

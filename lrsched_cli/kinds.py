@@ -1,0 +1,66 @@
+"""Every kind by its name: the canonical ones, and other libraries' own, loaded when first named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+
+from lrsched_cli.errors import SpecError, nearest
+from lrsched_cli.schedules import ALIASES, CANONICAL
+from lrsched_cli.schedules.base import Schedule
+
+#: The libraries whose own names are kinds, and the module that holds them as ``KINDS``.
+DIALECTS = {"torch": "lrsched_cli.dialects.torch"}
+
+
+class Kinds(Mapping[str, type[Schedule]]):
+    """All kinds, canonical first; looking up an alias gives its kind."""
+
+    def __getitem__(self, name: str) -> type[Schedule]:
+        found = find_kind(name)
+        if found is None:
+            raise KeyError(name)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        yield from CANONICAL
+        for library in DIALECTS:
+            yield from dialect(library)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+#: Every kind, with its documented parameters.
+KINDS = Kinds()
+
+
+def dialect(library: str) -> Mapping[str, type[Schedule]]:
+    """The kinds of another library under their full names, such as ``torch.StepLR``."""
+    kinds: Mapping[str, type[Schedule]] = import_module(DIALECTS[library]).KINDS
+    return {kind.kind: kind for kind in kinds.values()}
+
+
+def find_kind(name: str) -> type[Schedule] | None:
+    """The kind of that name or alias, or None."""
+    name = ALIASES.get(name, name)
+    if name in CANONICAL:
+        return CANONICAL[name]
+    library = name.partition(".")[0]
+    return dialect(library).get(name) if library in DIALECTS and "." in name else None
+
+
+def kind_named(name: str) -> type[Schedule]:
+    """The kind of that name or alias; an unknown one is a ``SpecError`` with the nearest."""
+    found = find_kind(name)
+    if found is None:
+        raise SpecError(f"unknown kind {name}{nearest(name, names_near(name))}; lrsched list shows them all")
+    return found
+
+
+def names_near(name: str) -> list[str]:
+    """The names among which a mistyped one is looked for: its library's, or the canonical ones."""
+    library, dot, _ = name.partition(".")
+    if dot and library in DIALECTS:
+        return list(dialect(library))
+    return [*CANONICAL, *ALIASES, *(f"{known}." for known in DIALECTS if dot)]

@@ -1,0 +1,379 @@
+"""Schedules made of schedules: warm-up, sequence, product, repeat, clamp and parameter groups."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, reduce
+from typing import Any
+
+import numpy as np
+
+from lrsched_cli.errors import SpecError
+from lrsched_cli.schedules.base import Finite, Mark, Schedule, next_of
+from lrsched_cli.schedules.cycle import Follow
+from lrsched_cli.schedules.decay import refuse_disorder
+from lrsched_cli.schedules.ticks import (
+    Array,
+    Times,
+    cos_pi,
+    cycle,
+    cycle_start,
+    exp,
+    log,
+    per_cycle,
+    periodic,
+    piecewise,
+    power_of,
+    sqrt,
+    written,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wrapper(Schedule):
+    """A schedule around another one, the same in everything that it does not change."""
+
+    body: Schedule
+
+    def next_knot(self, t: Array) -> Array:
+        return self.body.next_knot(t)
+
+    @property
+    def core(self) -> Schedule:
+        return self.body.core
+
+    @property
+    def length(self) -> int | None:
+        return self.body.length
+
+    @property
+    def last_tick(self) -> int | None:
+        return self.body.last_tick
+
+    @property
+    def marks(self) -> tuple[Mark, ...]:
+        return self.body.marks
+
+    @property
+    def momentum(self) -> Schedule | None:
+        return self.body.momentum
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self.body.notes
+
+
+#: How far a warm-up has come, as a function of the part of it that is over and of its length in ticks.
+WARMUP_SHAPES: dict[str, Callable[[Any, float], Any]] = {
+    "linear": lambda x, ticks: x,
+    "cosine": lambda x, ticks: (1 - cos_pi(x)) / 2,
+    "1-sqrt": lambda x, ticks: 1 - sqrt(1 - x),
+    # 1 - exp(-x), as pytorch_warmup's exponential one, scaled so that it arrives.
+    "exp": lambda x, ticks: (1 - exp(-x)) / (1 - math.exp(-1)),
+    # The logarithm of the tick counted from 1, as in DeepSpeed's WarmupLR.
+    "log": lambda x, ticks: log(x * ticks + 1) / math.log(ticks + 1),
+}
+CLOCKS = ("prefix", "overlay", "product")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Warmup(Wrapper):
+    """A rise to a schedule's rate over its first ticks.
+
+    Attributes
+    ----------
+    ticks: how many ticks it takes.
+    start: the rate that it starts from.
+    shape: one of ``WARMUP_SHAPES``.
+    clock: ``prefix`` (the body's clock starts after it, and it rises to the body's first rate), ``overlay`` (the
+        body's clock has been running, and it rises to the base rate) or ``product`` (it scales the running body).
+    first: 0 where tick 0 is at the start and tick ``ticks`` at the full rate; 1 where each is one step further.
+    """
+
+    kind = "warmup"
+
+    ticks: int
+    start: float = 0.0
+    shape: str = "linear"
+    clock: str = "prefix"
+    first: int = 0
+
+    @property
+    def _delay(self) -> int:
+        return self.ticks if self.clock == "prefix" else 0
+
+    def _done(self, t: Times) -> Any:
+        if self.shape == "log":
+            # Counted from the tick that is at the start, the last one before the full rate is its length away.
+            length = self.ticks - self.first
+            return WARMUP_SHAPES["log"](t / length, length) if length else np.ones(1)
+        return WARMUP_SHAPES[self.shape]((t + self.first) / self.ticks, self.ticks)
+
+    @cached_property
+    def _full(self) -> float:
+        return self.body(0) if self.clock == "prefix" else self.lr
+
+    def curve(self, t: Times) -> Any:
+        if self.ticks == 0:
+            return self.body.curve(t)
+
+        def rise(x: Times) -> Any:
+            if self.clock == "product":
+                start = self.start / self.lr
+                return (self._done(x) * (1 - start) + start) * written(self.body.curve(x))
+            return self._done(x) * (self._full - self.start) + self.start
+
+        return piecewise(t, [self.ticks], [rise, lambda x: self.body.curve(x - self._delay)])
+
+    def next_knot(self, t: Array) -> Array:
+        later = self.body.next_knot(np.maximum(t - self._delay, -1.0)) + self._delay
+        if self.clock == "overlay":
+            later = np.where(t < self.ticks, np.maximum(later, self.ticks), later)
+        return np.minimum(next_of([self.ticks], t), np.where(later > t, later, np.inf))
+
+    @property
+    def length(self) -> int | None:
+        return None if self.body.length is None else self.body.length + self._delay
+
+    @property
+    def last_tick(self) -> int | None:
+        return None if self.body.last_tick is None else self.body.last_tick + self._delay
+
+    @property
+    def marks(self) -> tuple[Mark, ...]:
+        after = tuple((tick + self._delay, label) for tick, label in self.body.marks)
+        return ((self.ticks, self.body.core.kind), *after)
+
+    @property
+    def momentum(self) -> Schedule | None:
+        follow = self.body.momentum
+        return follow and Delayed(body=follow, ticks=self._delay)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delayed(Wrapper):
+    """A schedule that starts later, at its first value until then."""
+
+    kind = "delayed"
+
+    ticks: int
+
+    def curve(self, t: Times) -> Any:
+        return piecewise(t, [self.ticks], [lambda _: self.body(0), lambda x: self.body.curve(x - self.ticks)])
+
+    def next_knot(self, t: Array) -> Array:
+        return np.maximum(self.body.next_knot(t - self.ticks) + self.ticks, self.ticks)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InSequence(Finite):
+    """Schedules one after the other, each on a clock of its own that starts at 0.
+
+    ``starts`` are the ticks at which the second and later parts begin; ``stop`` is the end of the last, if it has one.
+    """
+
+    kind = "sequence"
+
+    parts: tuple[Schedule, ...]
+    starts: tuple[int, ...]
+    stop: int | None = None
+
+    def check(self) -> None:
+        refuse_disorder("sequence", (0, *self.starts, *([] if self.stop is None else [self.stop])))
+        for part, start, end in zip(self.parts, (0, *self.starts), self.starts, strict=False):
+            if part.last_tick is not None and part.last_tick < end - start - 1:
+                raise SpecError(f"{part.core.kind} is not defined past tick {part.last_tick} of its part")
+        super().check()
+
+    @property
+    def length(self) -> int | None:
+        return self.stop
+
+    @property
+    def last_tick(self) -> int | None:
+        if self.stop is not None:
+            return super().last_tick
+        start, last = (0, *self.starts)[-1], self.parts[-1].last_tick
+        return None if last is None else last + start
+
+    def rule(self, x: Times) -> Any:
+        def part(i: int) -> Callable[[Any], Any]:
+            start = self.starts[i - 1] if i else 0
+            return lambda t: self.parts[i].curve(t - start)
+
+        return piecewise(x, self.starts, [part(i) for i in range(len(self.parts))])
+
+    def next_knot(self, t: Array) -> Array:
+        knot = super().next_knot(t) if self.stop is not None else np.full(t.shape, np.inf)
+        bounds = (0, *self.starts, math.inf)
+        for part, start, end in zip(self.parts, bounds, bounds[1:], strict=False):
+            inner = part.next_knot(np.maximum(t - start, -1.0)) + start
+            inner = np.where((inner > t) & (inner < end) & (inner >= start), inner, np.inf)
+            knot = np.minimum(knot, inner)
+        return np.minimum(knot, next_of(self.starts, t))
+
+    def rule_knots(self) -> Sequence[float]:
+        return self.starts
+
+    @property
+    def marks(self) -> tuple[Mark, ...]:
+        return tuple((start, part.core.kind) for part, start in zip(self.parts[1:], self.starts, strict=True))
+
+    @property
+    def momentum(self) -> Schedule | None:
+        follows = [part.momentum for part in self.parts]
+        if not any(follows):
+            return None
+        # A part that leaves momentum alone leaves it where the part before it did.
+        filled = []
+        previous: Schedule | None = next(f for f in follows if f is not None)
+        for follow, start, before in zip(follows, (0, *self.starts), (0, 0, *self.starts), strict=False):
+            assert previous is not None
+            if follow is None:
+                level = previous(max(start - before - 1, 0)) if start else previous(0)
+                follow = Follow(of=self.parts[0], rule=lambda _, level=level: level)
+            filled.append(follow)
+            previous = follow
+        return InSequence(parts=tuple(filled), starts=self.starts)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(note for part in self.parts for note in part.notes))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Product(Schedule):
+    """The base rate times the factor (rate over base rate) of every member."""
+
+    kind = "product"
+
+    members: tuple[Schedule, ...]
+
+    def curve(self, t: Times) -> Any:
+        factors = [written(member.curve(t)) * (1 / member.lr) for member in self.members]
+        return reduce(lambda a, b: a * b, factors) * self.lr
+
+    def next_knot(self, t: Array) -> Array:
+        return np.asarray(reduce(np.minimum, [member.next_knot(t) for member in self.members]))
+
+    @property
+    def last_tick(self) -> int | None:
+        return min((m.last_tick for m in self.members if m.last_tick is not None), default=None)
+
+    @property
+    def momentum(self) -> Schedule | None:
+        return next((m.momentum for m in self.members if m.momentum is not None), None)
+
+    @property
+    def marks(self) -> tuple[Mark, ...]:
+        return tuple(sorted({mark for member in self.members for mark in member.marks}))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repeat(Wrapper):
+    """A schedule again and again, each time longer and each time from a lower (or higher) rate.
+
+    Attributes
+    ----------
+    period: ticks of the first cycle.
+    period_mult: each cycle is so many times longer; the body is stretched to it.
+    lr_mult, end_mult: factors of the body's base rate and of its end rate, each cycle.
+    cycles: how many there are; the end of the last one is held. None for ever.
+    """
+
+    kind = "repeat"
+
+    period: int
+    period_mult: float = 1.0
+    lr_mult: float = 1.0
+    end_mult: float = 1.0
+    cycles: int | None = None
+
+    @cached_property
+    def _end(self) -> float:
+        return self.body(self.period)
+
+    @property
+    def length(self) -> int | None:
+        return None if self.cycles is None else math.ceil(cycle_start(self.cycles, self.period, self.period_mult))
+
+    @property
+    def last_tick(self) -> int | None:
+        return None
+
+    @property
+    def momentum(self) -> Schedule | None:
+        follow = self.body.momentum
+        return follow and Repeat(body=follow, period=self.period, period_mult=self.period_mult, cycles=self.cycles)
+
+    def curve(self, t: Times) -> Any:
+        if self.cycles is None:
+            return self._cycles(t)
+        held = self._scaled(np.array([self._end]), float(self.cycles - 1))
+        return piecewise(t, [cycle_start(self.cycles, self.period, self.period_mult)], [self._cycles, lambda _: held])
+
+    def _cycles(self, t: Times) -> Any:
+        if self.period_mult == 1:
+            wave = periodic(self.body.curve, t, self.period)
+            if self.lr_mult == self.end_mult == 1:
+                return wave
+            scale = per_cycle(lambda i: power_of(self.lr_mult, i), t, self.period)
+            end_scale = per_cycle(lambda i: power_of(self.end_mult, i), t, self.period)
+            return self._blend(wave, scale, end_scale)
+        number, x, length = cycle(t, self.period, self.period_mult)
+        return self._scaled(self.body.curve(x * (self.period / length)), number)
+
+    def _scaled(self, wave: Any, number: Any) -> Any:
+        return self._blend(wave, power_of(self.lr_mult, number), power_of(self.end_mult, number))
+
+    def _blend(self, wave: Any, scale: Any, end_scale: Any) -> Any:
+        """The body between its end rate and its base rate, stretched between the cycle's own two."""
+        if self.lr == self._end:
+            return wave * scale
+        part = (wave - self._end) / (self.lr - self._end)
+        low = self._end * end_scale
+        return part * (scale * self.lr - low) + low
+
+    def next_knot(self, t: Array) -> Array:
+        number, x, length = cycle(t, self.period, self.period_mult)
+        stretch = length / self.period
+        start = cycle_start(number, self.period, self.period_mult)
+        end = np.ceil(cycle_start(number + 1, self.period, self.period_mult))
+        inner = np.ceil(start + self.body.next_knot(np.floor(x / stretch)) * stretch)
+        return np.asarray(np.where((inner > t) & (inner < end), inner, end))
+
+    @property
+    def marks(self) -> tuple[Mark, ...]:
+        return ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clamp(Wrapper):
+    """A schedule kept between two rates."""
+
+    kind = "clamp"
+
+    min_lr: float = 0.0
+    max_lr: float = math.inf
+
+    def curve(self, t: Times) -> Any:
+        return np.clip(written(self.body.curve(t)), self.min_lr, self.max_lr)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grouped(Wrapper):
+    """One schedule for each named parameter group; by itself it is the first group's."""
+
+    kind = "groups"
+
+    members: Mapping[str, Schedule]
+
+    def curve(self, t: Times) -> Any:
+        return self.body.curve(t)
+
+    @property
+    def groups(self) -> Mapping[str, Schedule]:
+        return self.members
+

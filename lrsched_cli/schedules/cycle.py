@@ -1,0 +1,253 @@
+"""Kinds that go up and down: restarts, cycles and the one-cycle policy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lrsched_cli.errors import SpecError
+from lrsched_cli.schedules.base import AFTER, Finite, Mark, Schedule, next_of, next_periodic, refuse_above
+from lrsched_cli.schedules.decay import TORCH
+from lrsched_cli.schedules.parameters import REST, Derived, param, percent
+from lrsched_cli.schedules.ticks import Array, Times, cos_pi, cycle, cycle_start, per_cycle, periodic, piecewise, power_of, written
+
+
+@dataclass(frozen=True, kw_only=True)
+class Follow(Schedule):
+    """Another quantity that bends where a schedule bends: its momentum."""
+
+    kind = "momentum"
+
+    of: Schedule
+    rule: Callable[[Times], Any]
+
+    def curve(self, t: Times) -> Any:
+        return self.rule(t)
+
+    def next_knot(self, t: Array) -> Array:
+        return self.of.next_knot(t)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CosineRestarts(Finite):
+    """Cosine annealing that starts again from the top, cycle after cycle."""
+
+    kind = "cosine-restarts"
+    aliases = ("sgdr",)
+    formula = "eta_min + (lr * decay ** i - eta_min) * (1 + cos(pi * t_i / T_i)) / 2, T_i = T_0 * T_mult ** i"
+    source = f"{TORCH}.CosineAnnealingWarmRestarts; Loshchilov and Hutter 2017, arXiv 1608.03983"
+
+    T_0: int = param("duration", percent(10), "Ticks of the first cycle.", ge=1)
+    T_mult: float = param("number", 1, "Each cycle is this many times longer than the one before.", ge=1)
+    eta_min: float = param("number", 0.0, "The floor.", ge=0)
+    decay: float = param("number", 1.0, "Factor of the peak, each cycle.", gt=0)
+    after: str = param("choice", "restart", "What happens past the first cycle.", choices=tuple(AFTER))
+
+    def check(self) -> None:
+        refuse_above("eta_min", self.eta_min, "lr", self.lr)
+
+    @property
+    def length(self) -> int:
+        return self.T_0
+
+    @property
+    def end_rate(self) -> float:
+        return self.eta_min
+
+    def rule(self, x: Times) -> Any:
+        half = (self.lr - self.eta_min) / 2
+        return cos_pi(x / self.T_0) * half + (self.eta_min + half)
+
+    def curve(self, t: Times) -> Any:
+        if self.after != "restart":
+            return super().curve(t)
+        if self.T_mult == 1:
+            wave = periodic(lambda x: cos_pi(x / self.T_0), t, self.T_0)
+            peak = self.lr if self.decay == 1 else per_cycle(lambda i: power_of(self.decay, i) * self.lr, t, self.T_0)
+        else:
+            number, x, length = cycle(t, self.T_0, self.T_mult)
+            wave = cos_pi(x / length)
+            peak = power_of(self.decay, number) * self.lr
+        half = (peak - self.eta_min) / 2
+        return wave * half + (half + self.eta_min)
+
+    def next_knot(self, t: Array) -> Array:
+        if self.after != "restart":
+            return super().next_knot(t)
+        number, _, _ = cycle(t, self.T_0, self.T_mult)
+        return np.asarray(np.ceil(cycle_start(number + 1, self.T_0, self.T_mult)))
+
+    @property
+    def marks(self) -> tuple[Mark, ...]:
+        if self.after != "restart" or self.T_mult == 1:
+            return ()
+        starts = (cycle_start(i, self.T_0, self.T_mult) for i in range(1, 12))
+        return tuple((int(np.ceil(start)), f"cycle {i}") for i, start in enumerate(starts, 2))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cyclic(Finite):
+    """A triangle wave between two rates, of constant or shrinking height."""
+
+    kind = "cyclic"
+    formula = "base_lr + (max_lr - base_lr) * triangle(t) * scale, scale 1, 2 ** -cycle or gamma ** t by mode"
+    source = f"{TORCH}.CyclicLR; Smith 2017, arXiv 1506.01186"
+
+    base_lr: float = param("number", Derived("lr / 100", lambda s: s.lr / 100), "Lower rate.", ge=0)
+    max_lr: float = param("number", Derived("lr", lambda s: s.lr), "Upper rate.", gt=0)
+    step_size_up: int = param("duration", percent(20), "Ticks of the rising half.", ge=1)
+    step_size_down: int = param(
+        "duration", Derived("step_size_up", lambda s: s.step_size_up), "Ticks of the falling half.", ge=1
+    )
+    mode: str = param(
+        "choice", "triangular", "How the height scales.", choices=("triangular", "triangular2", "exp_range")
+    )
+    gamma: float = param("number", 1.0, "Factor of the height, each tick, in mode exp_range.", gt=0)
+    cycle_momentum: bool = param("bool", False, "Cycle the momentum too, inversely.")
+    base_momentum: float = param("number", 0.8, "Momentum at the upper rate.", ge=0, lt=1)
+    max_momentum: float = param("number", 0.9, "Momentum at the lower rate.", ge=0, lt=1)
+    after: str = param("choice", "restart", "What happens past the first cycle.", choices=tuple(AFTER))
+
+    def check(self) -> None:
+        refuse_above("base_lr", self.base_lr, "max_lr", self.max_lr)
+
+    @property
+    def length(self) -> int:
+        return self.step_size_up + self.step_size_down
+
+    def rule_knots(self) -> Sequence[float]:
+        return (self.step_size_up,)
+
+    @property
+    def end_rate(self) -> float:
+        return self.base_lr
+
+    def _triangle(self, x: Times) -> Any:
+        up, down = self.step_size_up, self.step_size_down
+        return piecewise(x, [up], [lambda u: u / up, lambda u: (self.length - u) / down])
+
+    def _height(self, t: Times) -> Any:
+        height = periodic(self._triangle, t, self.length)
+        if self.mode == "triangular2":
+            return height * per_cycle(lambda i: power_of(0.5, i), t, self.length)
+        if self.mode == "exp_range" and self.gamma != 1:
+            return height * power_of(self.gamma, t)
+        return height
+
+    def rule(self, x: Times) -> Any:
+        return self.base_lr + (self.max_lr - self.base_lr) * self._height(x)
+
+    def curve(self, t: Times) -> Any:
+        return self.rule(t) if self.after == "restart" else super().curve(t)
+
+    def next_knot(self, t: Array) -> Array:
+        if self.after in ("restart", "extrapolate"):
+            return next_periodic([0, self.step_size_up], self.length, t)
+        return super().next_knot(t)
+
+    @property
+    def momentum(self) -> Schedule | None:
+        if not self.cycle_momentum:
+            return None
+        swing = self.max_momentum - self.base_momentum
+        return Follow(of=self, rule=lambda t: self.max_momentum - swing * written(self._height(t)))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return () if self.cycle_momentum else ("momentum is left alone (cycle_momentum is off; torch.CyclicLR cycles it)",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneCycle(Finite):
+    """The one-cycle policy: up to the peak, then down far below the start."""
+
+    kind = "onecycle"
+    aliases = ("one-cycle",)
+    formula = (
+        "max_lr / div_factor to max_lr until t = pct_start * total_steps - 1, "
+        "then to max_lr / div_factor / final_div_factor at t = total_steps - 1"
+    )
+    source = f"{TORCH}.OneCycleLR; Smith and Topin 2018, arXiv 1708.07120"
+
+    max_lr: float = param("number", Derived("lr", lambda s: s.lr), "Peak.", gt=0)
+    total_steps: int = param("duration", REST, "Ticks of the whole cycle.", ge=1, length="step")
+    pct_start: float = param("number", 0.3, "Part of the cycle that rises.", ge=0, le=1)
+    anneal_strategy: str = param("choice", "cos", "Shape of the phases.", choices=("cos", "linear"))
+    div_factor: float = param("number", 25.0, "The start is max_lr over this.", ge=1)
+    final_div_factor: float = param("number", 1e4, "The end is the start over this.", ge=1)
+    three_phase: bool = param("bool", False, "Fall back to the start as fast as it rose, then to the end.")
+    cycle_momentum: bool = param("bool", False, "Cycle the momentum too, inversely.")
+    base_momentum: float = param("number", 0.85, "Momentum at the peak.", ge=0, lt=1)
+    max_momentum: float = param("number", 0.95, "Momentum at the start and the end.", ge=0, lt=1)
+
+    def check(self) -> None:
+        if self.three_phase and self.pct_start > 0.5:
+            raise SpecError(
+                f"must be <= 0.5 where three_phase rises and falls for as long, got {self.pct_start}",
+                parameter="pct_start",
+            )
+
+    @property
+    def length(self) -> int:
+        return self.total_steps - 1
+
+    @property
+    def ends(self) -> tuple[float, ...]:
+        """Where the phases end, as torch counts: the last at the last update, the peak where it may fall between two."""
+        peak = self.pct_start * self.total_steps - 1
+        inner = (peak, 2 * self.pct_start * self.total_steps - 2) if self.three_phase else (peak,)
+        return (*inner, self.total_steps - 1)
+
+    def rule_knots(self) -> Sequence[float]:
+        # Each phase still rules at the tick on which it ends.
+        return [np.floor(end) + 1 for end in self.ends[:-1]]
+
+    def _phases(self, t: Times, levels: Sequence[float]) -> Any:
+        def phase(i: int) -> Callable[[Times], Any]:
+            start, end = (self.ends[i - 1] if i else 0.0), self.ends[i]
+            low, high = levels[i], levels[i + 1]
+
+            def anneal(x: Times) -> Any:
+                if end == start:
+                    return high
+                u = (x - start) / (end - start)
+                if self.anneal_strategy == "linear":
+                    return u * (high - low) + low
+                return cos_pi(u) * ((low - high) / 2) + (low + high) / 2
+
+            return anneal
+
+        return piecewise(t, self.rule_knots(), [phase(i) for i in range(len(self.ends))])
+
+    def rule(self, x: Times) -> Any:
+        start = self.max_lr / self.div_factor
+        end = start / self.final_div_factor
+        return self._phases(x, [start, self.max_lr, start, end] if self.three_phase else [start, self.max_lr, end])
+
+    @property
+    def momentum(self) -> Schedule | None:
+        if not self.cycle_momentum:
+            return None
+        high, low = self.max_momentum, self.base_momentum
+        levels = [high, low, high, high] if self.three_phase else [high, low, high]
+
+        def follow(t: Times) -> Any:
+            hold = self.after == "hold"
+            rule: Callable[[Times], Any] = lambda x: self._phases(x, levels)  # noqa: E731
+            return piecewise(t, [self.total_steps], [rule, lambda _: high]) if hold else rule(t)
+
+        return Follow(of=self, rule=follow)
+
+    @property
+    def marks(self) -> tuple[Mark, ...]:
+        names = ("fall", "final") if self.three_phase else ("fall",)
+        return tuple((int(k), name) for k, name in zip(self.rule_knots(), names, strict=True) if k > 0)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        if self.cycle_momentum:
+            return ()
+        return ("momentum is left alone (cycle_momentum is off; torch.OneCycleLR cycles it)",)

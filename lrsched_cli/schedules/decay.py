@@ -1,0 +1,496 @@
+"""Kinds that go from one rate to another once: decays, ramps and plateaus with an end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from lrsched_cli.errors import SpecError
+from lrsched_cli.schedules.base import Finite, Mark, Schedule, next_of, refuse_above
+from lrsched_cli.schedules.parameters import REST, Derived, FromRun, param, percent
+from lrsched_cli.schedules.ticks import Array, Times, cos_pi, per_cycle, periodic, piecewise, pow_, power_of, sqrt, steps, tanh
+
+TORCH = "torch.optim.lr_scheduler"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Constant(Schedule):
+    """The same rate throughout."""
+
+    kind = "constant"
+    formula = "lr"
+    source = f"{TORCH}.ConstantLR with factor 1"
+
+    def curve(self, t: Times) -> float:
+        return self.lr
+
+
+@dataclass(frozen=True, kw_only=True)
+class Linear(Finite):
+    """A straight line between two factors of the rate."""
+
+    kind = "linear"
+    formula = "lr * (start_factor + (end_factor - start_factor) * t / total_iters)"
+    source = f"{TORCH}.LinearLR"
+
+    start_factor: float = param("number", Derived("1", lambda s: 1.0), "Factor at tick 0.", ge=0)
+    end_factor: float = param(
+        "number",
+        Derived("0, or 1 where start_factor is given", lambda s: float(not isinstance(s.start_factor, Derived))),
+        "Factor at the end.",
+        ge=0,
+    )
+    total_iters: int = param("duration", REST, "Ticks from the start to the end.", ge=1)
+
+    @property
+    def length(self) -> int:
+        return self.total_iters
+
+    def rule(self, x: Times) -> Any:
+        slope = self.lr * (self.end_factor - self.start_factor)
+        return x / self.total_iters * slope + self.lr * self.start_factor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Polynomial(Finite):
+    """A power of the part of the run that remains; power 1 is a straight line."""
+
+    kind = "polynomial"
+    formula = "eta_min + (lr - eta_min) * (1 - t / total_iters) ** power"
+    source = f"{TORCH}.PolynomialLR, with an end value"
+
+    power: float = param("number", 1.0, "Exponent.", gt=0)
+    eta_min: float = param("number", 0.0, "Rate at the end.", ge=0)
+    total_iters: int = param("duration", REST, "Ticks from the start to the end.", ge=1)
+
+    def check(self) -> None:
+        refuse_above("eta_min", self.eta_min, "lr", self.lr)
+
+    @property
+    def length(self) -> int:
+        return self.total_iters
+
+    def rule(self, x: Times) -> Any:
+        return self.eta_min + (self.lr - self.eta_min) * pow_(1 - x / self.total_iters, self.power)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exponential(Schedule):
+    """A constant factor every tick, or every so many ticks."""
+
+    kind = "exponential"
+    aliases = ("exponential-decay",)
+    formula = "lr * gamma ** (t / every)"
+    source = f"{TORCH}.ExponentialLR; staircase as tf.keras.optimizers.schedules.ExponentialDecay"
+
+    gamma: float = param("number", 0.95, "Factor.", gt=0)
+    every: int = param("duration", 1, "Ticks in which the rate falls by the factor once.", ge=1)
+    staircase: bool = param("bool", False, "Fall in steps of `every` ticks: floor(t / every).")
+
+    def curve(self, t: Times) -> Any:
+        if self.staircase:
+            return per_cycle(lambda i: power_of(self.gamma, i) * self.lr, t, self.every)
+        return power_of(self.gamma, t / self.every) * self.lr
+
+    def next_knot(self, t: Array) -> Array:
+        return next_multiple(self.every, t) if self.staircase else super().next_knot(t)
+
+
+def next_multiple(period: float, t: Array) -> Array:
+    """For each tick the first multiple of the period that is later."""
+    return np.ceil((np.floor(t / period) + 1) * period)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step(Schedule):
+    """A constant factor every so many ticks."""
+
+    kind = "step"
+    aliases = ("step-decay",)
+    formula = "lr * gamma ** floor(t / step_size)"
+    source = f"{TORCH}.StepLR"
+
+    step_size: int = param("duration", percent(30), "Ticks between two drops.", ge=1)
+    gamma: float = param("number", 0.1, "Factor at each drop.", gt=0)
+
+    def curve(self, t: Times) -> Any:
+        return per_cycle(lambda i: power_of(self.gamma, i) * self.lr, t, self.step_size)
+
+    def next_knot(self, t: Array) -> Array:
+        return next_multiple(self.step_size, t)
+
+
+def _distinct(*shares: int) -> Any:
+    """Default milestones at shares of the run, each once even where the run is too short to tell them apart."""
+    return lambda scope: tuple(sorted({percent(share).value(scope) for share in shares}))
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultiStep(Schedule):
+    """A constant factor at each milestone."""
+
+    kind = "multistep"
+    aliases = ("multi-factor",)
+    formula = "lr * gamma ** (number of milestones <= t)"
+    source = f"{TORCH}.MultiStepLR"
+
+    milestones: tuple[int, ...] = param(
+        "durations", FromRun("50%,75%", _distinct(50, 75)), "Ticks at which the rate drops, in order.", ge=1
+    )
+    gamma: float = param("number", 0.1, "Factor at each drop.", gt=0)
+
+    def check(self) -> None:
+        refuse_disorder("milestones", self.milestones)
+
+    def curve(self, t: Times) -> Any:
+        return steps(t, *self._table)
+
+    @cached_property
+    def _table(self) -> tuple[Array, Array]:
+        return np.asarray(self.milestones, dtype=np.float64), self.lr * self.gamma ** np.arange(len(self.milestones) + 1.0)
+
+    def next_knot(self, t: Array) -> Array:
+        return next_of(self._table[0], t)
+
+
+def refuse_disorder(name: str, ticks: Sequence[int]) -> None:
+    """Refuse ticks that do not increase."""
+    for before, after in zip(ticks, ticks[1:], strict=False):
+        if after <= before:
+            raise SpecError(f"must increase, got {after} after {before}", parameter=name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cosine(Finite):
+    """Half a cosine wave from the rate down to a floor."""
+
+    kind = "cosine"
+    formula = "eta_min + (lr - eta_min) * (1 + cos(pi * t / T_max)) / 2"
+    source = f"{TORCH}.CosineAnnealingLR; Loshchilov and Hutter 2017, arXiv 1608.03983, eq. 5"
+
+    T_max: int = param("duration", REST, "Ticks from the start to the floor.", ge=1)
+    eta_min: float = param("number", 0.0, "The floor.", ge=0)
+
+    def check(self) -> None:
+        refuse_above("eta_min", self.eta_min, "lr", self.lr)
+
+    @property
+    def length(self) -> int:
+        return self.T_max
+
+    def rule(self, x: Times) -> Any:
+        half = (self.lr - self.eta_min) / 2
+        return cos_pi(x / self.T_max) * half + (self.eta_min + half)
+
+    def curve(self, t: Times) -> Any:
+        # Mirrored or extrapolated, the wave just goes on; its clock is reduced so that no digit is lost far out.
+        return periodic(self.rule, t, 2 * self.T_max) if self._waves else super().curve(t)
+
+    def next_knot(self, t: Array) -> Array:
+        return next_multiple(self.T_max, t) if self._waves else super().next_knot(t)
+
+    @property
+    def _waves(self) -> bool:
+        return self.after in ("mirror", "extrapolate")
+
+
+@dataclass(frozen=True, kw_only=True)
+class InverseSqrt(Schedule):
+    """The inverse square root of time; after a warm-up of the same length, the schedule of the Transformer paper."""
+
+    kind = "inverse-sqrt"
+    aliases = ("noam", "square-root")
+    formula = "lr * ((t + shift) / timescale) ** -0.5"
+    source = "Vaswani et al. 2017, arXiv 1706.03762, sec. 5.3; fairseq inverse_sqrt; D2L 12.11 with timescale 1"
+
+    timescale: float = param(
+        "ticks", FromRun("the warm-up, or 1", lambda scope: scope.warmup or 1), "Ticks that count as one.", gt=0
+    )
+    shift: float = param("ticks", Derived("timescale", lambda s: s.timescale), "Ticks added to the clock.", gt=0)
+
+    def curve(self, t: Times) -> Any:
+        return pow_((t + self.shift) / self.timescale, -0.5) * self.lr
+
+
+@dataclass(frozen=True, kw_only=True)
+class InverseTime(Schedule):
+    """The inverse of time, or a power of it."""
+
+    kind = "inverse-time"
+    formula = "lr / (1 + rate * t / every) ** power"
+    source = "tf.keras.optimizers.schedules.InverseTimeDecay; scikit-learn's invscaling is a power of it"
+
+    rate: float = param(
+        "number",
+        FromRun("9 / rest of the run, so that a tenth remains", lambda scope: 9 / max(scope.rest, 1)),
+        "How fast it falls.",
+        ge=0,
+    )
+    every: int = param("duration", 1, "Ticks that the decay rate is meant for.", ge=1)
+    power: float = param("number", 1.0, "Exponent.", gt=0)
+
+    def curve(self, t: Times) -> Any:
+        return pow_(t * (self.rate / self.every) + 1, -self.power) * self.lr
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tanh(Finite):
+    """A falling hyperbolic tangent: slow, then fast, then slow."""
+
+    kind = "tanh"
+    formula = "eta_min + (lr - eta_min) * (1 - tanh(lb + (ub - lb) * t / total_iters)) / 2"
+    source = "timm.scheduler.TanhLRScheduler; Hsueh et al. 2019, arXiv 1806.01593"
+
+    lb: float = param("number", -7.0, "Argument of the tangent at the start.")
+    ub: float = param("number", 3.0, "Argument of the tangent at the end.")
+    eta_min: float = param("number", 0.0, "Rate that it falls towards.", ge=0)
+    total_iters: int = param("duration", REST, "Ticks from the start to the end.", ge=1)
+
+    def check(self) -> None:
+        refuse_above("eta_min", self.eta_min, "lr", self.lr)
+        if self.lb >= self.ub:
+            raise SpecError(f"must be < ub {self.ub}, got {self.lb}", parameter="lb")
+
+    @property
+    def length(self) -> int:
+        return self.total_iters
+
+    def rule(self, x: Times) -> Any:
+        half = (self.lr - self.eta_min) / 2
+        return tanh(x * ((self.ub - self.lb) / self.total_iters) + self.lb) * -half + (self.eta_min + half)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rex(Finite):
+    """Reflected exponential: stays high for long and falls late."""
+
+    kind = "rex"
+    formula = "eta_min + (lr - eta_min) * (1 - x) / (1 - x / 2), x = t / total_iters"
+    source = "Chen et al. 2022, arXiv 2107.04197"
+
+    eta_min: float = param("number", 0.0, "Rate at the end.", ge=0)
+    total_iters: int = param("duration", REST, "Ticks from the start to the end.", ge=1)
+
+    def check(self) -> None:
+        refuse_above("eta_min", self.eta_min, "lr", self.lr)
+
+    @property
+    def length(self) -> int:
+        return self.total_iters
+
+    def rule(self, x: Times) -> Any:
+        x = x / self.total_iters
+        return (self.lr - self.eta_min) * ((1 - x) / (1 - x / 2)) + self.eta_min
+
+
+@dataclass(frozen=True, kw_only=True)
+class Factor(Schedule):
+    """D2L's factor scheduler: a constant factor every tick down to a floor. Its first rate is already multiplied."""
+
+    kind = "factor"
+    formula = "max(stop_factor_lr, lr * factor ** (t + 1))"
+    source = "Dive into Deep Learning 12.11.3.1, FactorScheduler"
+
+    factor: float = param("number", 0.9, "Factor of every tick.", gt=0)
+    stop_factor_lr: float = param("number", 1e-7, "The floor.", ge=0)
+
+    def curve(self, t: Times) -> Any:
+        return np.maximum(power_of(self.factor, t + 1) * self.lr, self.stop_factor_lr)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Swa(Finite):
+    """The anneal of stochastic weight averaging: from the rate to a constant one, and hold."""
+
+    kind = "swa"
+    formula = "lr + (swa_lr - lr) * (1 - cos(pi * x)) / 2, x = (t - swa_start) / anneal_epochs"
+    source = "torch.optim.swa_utils.SWALR; Izmailov et al. 2018, arXiv 1803.05407"
+
+    swa_lr: float = param("number", Derived("lr / 2", lambda s: s.lr / 2), "The constant rate of the average.", gt=0)
+    swa_start: int = param("duration", 0, "Tick at which the anneal begins.", ge=0)
+    anneal_epochs: int = param("duration", percent(10), "Ticks of the anneal.", ge=1)
+    anneal_strategy: str = param("choice", "cos", "Shape of the anneal.", choices=("cos", "linear"))
+
+    @property
+    def length(self) -> int:
+        return self.swa_start + self.anneal_epochs
+
+    def rule_knots(self) -> Sequence[float]:
+        return (self.swa_start,)
+
+    def rule(self, x: Times) -> Any:
+        def anneal(t: Times) -> Any:
+            u = (t - self.swa_start) / self.anneal_epochs
+            if self.anneal_strategy == "linear":
+                return u * (self.swa_lr - self.lr) + self.lr
+            return cos_pi(u) * ((self.lr - self.swa_lr) / 2) + (self.lr + self.swa_lr) / 2
+
+        return piecewise(x, [self.swa_start], [lambda _: self.lr, anneal])
+
+    @property
+    def marks(self) -> tuple[Mark, ...]:
+        return ((self.swa_start, "anneal"), (self.length, "average"))
+
+
+DECAY_SHAPES = {
+    "linear": lambda x: 1 - x,
+    "cosine": lambda x: (cos_pi(x) + 1) / 2,
+    "1-sqrt": lambda x: 1 - sqrt(x),
+    "exp": lambda x: (power_of(0.1, x) - 0.1) / 0.9,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wsd(Finite):
+    """Warm-up, stable, decay: a trapezoid, so that the stable part can be prolonged without a new plan."""
+
+    kind = "wsd"
+    aliases = ("trapezoid",)
+    formula = "lr * t / warmup, then lr, then eta_min + (lr - eta_min) * shape((t - total_steps + decay) / decay)"
+    source = "Hu et al. 2024, arXiv 2404.06395; shapes as timm.scheduler.WSDLRScheduler (exp: (0.1**x - 0.1) / 0.9)"
+
+    warmup: int = param(
+        "duration",
+        FromRun("1%", lambda scope: percent(1).value(scope) if scope.span > 2 else 0),
+        "Ticks of the linear warm-up from 0.",
+        ge=0,
+    )
+    decay: int = param("duration", percent(20), "Ticks of the decay at the end.", ge=1)
+    decay_shape: str = param("choice", "linear", "Shape of the decay.", choices=tuple(DECAY_SHAPES))
+    eta_min: float = param("number", 0.0, "Rate at the end.", ge=0)
+    total_steps: int = param("duration", REST, "Ticks from the start to the end.", ge=1)
+
+    def check(self) -> None:
+        refuse_above("eta_min", self.eta_min, "lr", self.lr)
+        if self.warmup + self.decay > self.total_steps:
+            raise SpecError(
+                f"must be <= {self.total_steps - self.warmup}, the {self.total_steps} ticks of the schedule "
+                f"less {self.warmup} of warm-up, got {self.decay}",
+                parameter="decay",
+            )
+
+    @property
+    def length(self) -> int:
+        return self.total_steps
+
+    @property
+    def decay_start(self) -> int:
+        return self.total_steps - self.decay
+
+    def rule_knots(self) -> Sequence[float]:
+        return (self.warmup, self.decay_start)
+
+    def rule(self, x: Times) -> Any:
+        shape = DECAY_SHAPES[self.decay_shape]
+        return piecewise(
+            x,
+            [self.warmup, self.decay_start],
+            [
+                lambda t: t * (self.lr / self.warmup),
+                lambda _: self.lr,
+                lambda t: shape((t - self.decay_start) / self.decay) * (self.lr - self.eta_min) + self.eta_min,
+            ],
+        )
+
+    @property
+    def marks(self) -> tuple[Mark, ...]:
+        return ((self.warmup, "stable"), (self.decay_start, "decay"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RangeTest(Finite):
+    """The rising rate of a learning-rate range test."""
+
+    kind = "range-test"
+    formula = "start_lr * (end_lr / start_lr) ** (t / total_iters), or start_lr * (1 + rate * t / every) given a rate"
+    source = "Smith 2017, arXiv 1506.01186, sec. 3.3; DeepSpeed LRRangeTest has the form with a rate"
+
+    start_lr: float = param("number", Derived("lr / 1000", lambda s: s.lr / 1000), "Rate at the start.", gt=0)
+    end_lr: float = param("number", Derived("lr", lambda s: s.lr), "Rate at the end.", gt=0)
+    total_iters: int = param("duration", REST, "Ticks from the start to the end.", ge=1)
+    strategy: str = param("choice", "exp", "How it rises to end_lr.", choices=("exp", "linear"))
+    rate: float | None = param("number", None, "Rise by this part of start_lr instead of to end_lr.", gt=0)
+    every: int = param("duration", 1, "Ticks that the rise is meant for.", ge=1)
+    staircase: bool = param("bool", False, "Rise in steps of `every` ticks.")
+
+    @property
+    def length(self) -> int:
+        return self.total_iters
+
+    def rule(self, x: Times) -> Any:
+        if self.staircase:
+            return per_cycle(lambda i: self._ramp(i * self.every), x, self.every)
+        return self._ramp(x)
+
+    def _ramp(self, x: Any) -> Any:
+        if self.rate is not None:
+            return x * (self.start_lr * self.rate / self.every) + self.start_lr
+        if self.strategy == "linear":
+            return x * ((self.end_lr - self.start_lr) / self.total_iters) + self.start_lr
+        return power_of(self.end_lr / self.start_lr, x / self.total_iters) * self.start_lr
+
+    def next_knot(self, t: Array) -> Array:
+        knot = super().next_knot(t)
+        return np.minimum(knot, next_multiple(self.every, t)) if self.staircase else knot
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piecewise(Schedule):
+    """A table of rates: constant between its points, or joined by lines or half cosines."""
+
+    kind = "piecewise"
+    aliases = ("points",)
+    formula = "the points (t, lr), joined; their first and last rate outside them"
+    source = "optax.piecewise_interpolate_schedule; ignite's PiecewiseLinear"
+
+    points: tuple[tuple[int, float], ...] | None = param(
+        "points", None, "Pairs of tick and rate: 0:0.1,30:0.01", ge=0
+    )
+    factors: tuple[tuple[int, float], ...] = param(
+        "points",
+        FromRun("0:0, 10%:1, 50%:0.5, 100%:0", lambda scope: _default_factors(scope)),
+        "Pairs of tick and factor of lr, where no points are given.",
+        ge=0,
+    )
+    interpolate: str = param("choice", "linear", "Between points.", choices=("constant", "linear", "cosine"))
+
+    @cached_property
+    def _table(self) -> tuple[Array, Array]:
+        pairs = self.points if self.points is not None else [(t, f * self.lr) for t, f in self.factors]
+        return np.array([float(t) for t, _ in pairs]), np.array([float(v) for _, v in pairs])
+
+    def check(self) -> None:
+        name = "points" if self.points is not None else "factors"
+        ticks, _ = self._table
+        if not len(ticks):
+            raise SpecError("must hold at least one [tick, value] pair", parameter=name)
+        refuse_disorder(name, [int(t) for t in ticks])
+
+    def curve(self, t: Times) -> Any:
+        ticks, rates = self._table
+        if self.interpolate == "constant" or len(ticks) == 1:
+            return steps(t, ticks[1:], rates)
+
+        def join(i: int) -> Any:
+            def between(x: Times) -> Any:
+                u = (x - float(ticks[i])) / float(ticks[i + 1] - ticks[i])
+                done = (1 - cos_pi(u)) / 2 if self.interpolate == "cosine" else u
+                return done * float(rates[i + 1] - rates[i]) + float(rates[i])
+
+            return between
+
+        first, last = float(rates[0]), float(rates[-1])
+        return piecewise(t, ticks, [lambda _: first, *map(join, range(len(ticks) - 1)), lambda _: last])
+
+    def next_knot(self, t: Array) -> Array:
+        return next_of(self._table[0], t)
+
+
+def _default_factors(scope: Any) -> tuple[tuple[int, float], ...]:
+    shape = {0: 0.0, 10: 1.0, 50: 0.5, 100: 0.0}
+    by_tick = {percent(share).value(scope) if share else 0: factor for share, factor in shape.items()}
+    return tuple(by_tick.items())

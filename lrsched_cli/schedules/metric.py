@@ -1,0 +1,292 @@
+"""Kinds driven by a metric: what they do to the rate when the loss (or accuracy) is the given one."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lrsched_cli.run import Scope
+from lrsched_cli.schedules.base import Mark, Schedule, next_of
+from lrsched_cli.schedules.parameters import FromRun, Metrics, param
+from lrsched_cli.schedules.ticks import Array, Times, steps
+
+#: The example metric is no longer than this; what follows it holds the last rate.
+LONGEST_EXAMPLE = 1_000_000
+
+
+def example_metrics(stall: int) -> Callable[[Scope], Metrics]:
+    """A loss that improves and stalls for so many ticks before each quarter of the run: long enough to be noticed."""
+
+    def metrics(scope: Scope) -> Metrics:
+        total = min(scope.rest, LONGEST_EXAMPLE)
+        loss = np.arange(total, 0, -1.0) + total
+        for quarter in (1, 2, 3):
+            end = quarter * total // 4
+            start = max(end - stall, 1)
+            loss[start:end] = loss[start - 1]
+        return Metrics(loss / (2 * total))
+
+    return metrics
+
+
+def reductions(
+    metrics: Sequence[float],
+    lr: float,
+    *,
+    mode: str,
+    factor: float,
+    patience: int,
+    threshold: float,
+    threshold_mode: str,
+    cooldown: int,
+    min_lr: float,
+    eps: float,
+) -> tuple[Array, Array]:
+    """Where torch's ReduceLROnPlateau changes the rate, given the metric of every tick.
+
+    Returns the ticks from which a new rate holds, in order, and the rates: one more than ticks, the first being
+    ``lr``. The metric of tick ``t`` acts on the rate of tick ``t + 1``.
+    """
+    values = np.asarray(metrics, dtype=np.float64)
+    better = _improvements(values if mode == "min" else -values, threshold, threshold_mode, mode)
+    ticks, rates = [], [lr]
+    for cut in _cuts(better, len(values), patience, cooldown):
+        rate = max(rates[-1] * factor, min_lr)
+        if not rates[-1] - rate > eps:
+            break  # and so it will be for ever: the next cut would ask the same of the same rate
+        rates.append(rate)
+        ticks.append(cut + 1.0)
+    return np.array(ticks), np.array(rates)
+
+
+def _improvements(loss: Array, threshold: float, threshold_mode: str, mode: str) -> Array:
+    """The ticks at which a loss beats the best so far by the threshold. (For mode max the negated metric.)"""
+    slack = _slack(threshold, threshold_mode, 1 - threshold if mode == "min" else 1 + threshold)
+    known = loss if np.isfinite(loss.sum()) else loss[np.isfinite(loss)]
+    same_sign = known.min(initial=0.0) >= 0 if mode == "min" else known.max(initial=0.0) <= 0
+    if 0 <= threshold < 1 and (threshold_mode == "abs" or same_sign):
+        # A better value is a record, so that the next one can be looked up.
+        records = _records(loss)
+        if threshold == 0:
+            return records.astype(np.float64)
+        falling = -loss[records]
+        following = np.searchsorted(falling, -slack(-falling), side="right")
+        return records[list(_chain(following))].astype(np.float64)
+    found = []
+    limit = slack(math.inf)
+    for at, value in enumerate(loss.tolist()):
+        if value < limit:
+            limit = slack(value)
+            found.append(at)
+    return np.array(found, dtype=np.float64)
+
+
+def _chain(following: npt.NDArray[np.intp]) -> Iterator[int]:
+    """0, what follows 0, what follows that, and so on."""
+    at = 0
+    while at < len(following):
+        yield at
+        at = int(following[at])
+
+
+def _records(loss: Array, block: int = 64) -> npt.NDArray[np.intp]:
+    """The ticks whose loss is lower than every earlier one. Blocks without a record cost a glance at their minimum."""
+    if not np.isfinite(loss.sum()):
+        loss = np.where(np.isnan(loss), np.inf, loss)
+    padded = loss if len(loss) % block == 0 else np.append(loss, np.full(-len(loss) % block, np.inf))
+    padded = padded.reshape(-1, block)
+    lowest_before = np.concatenate(([np.inf], np.minimum.accumulate(padded.min(axis=1))[:-1]))
+    rows, columns = np.nonzero(padded < lowest_before[:, None])
+    near = rows * block + columns
+    values = loss[near]
+    return near[values < np.concatenate(([np.inf], np.minimum.accumulate(values)[:-1]))]
+
+
+def _slack(threshold: float, threshold_mode: str, relative: float) -> Callable[[Any], Any]:
+    """What a loss must stay below to beat the best so far."""
+    if threshold_mode == "abs":
+        return lambda best: best - threshold
+    return lambda best: best * relative
+
+
+def _cuts(better: Array, total: int, patience: float, cooldown: int) -> Iterator[int]:
+    """The ticks whose metric is one bad one too many, given the ticks at which it improves."""
+    if patience < 0:
+        yield from range(total)
+        return
+    allowed = math.floor(patience) + 1
+    # Improvements with too long a wait after them; the last one's lasts for ever.
+    late = np.flatnonzero(np.diff(better, append=np.inf) > allowed)
+    since = -1  # the last tick that does not count as bad: an improvement, a cut, or the end of a cooldown
+    while True:
+        following = int(np.searchsorted(better, since, side="right"))
+        if following < len(better) and better[following] <= since + allowed:
+            since = int(better[late[np.searchsorted(late, following)]])
+        cut = since + allowed
+        if cut >= total:
+            return
+        yield cut
+        since = cut + max(math.ceil(cooldown), 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricDriven(Schedule):
+    """A schedule whose rate is constant between the ticks at which its metric changes it."""
+
+    cumulative = True
+
+    @property
+    def _table(self) -> tuple[Array, Array]:
+        """The ticks from which a new rate holds, and the rates, one more."""
+        raise AttributeError  # pragma: no cover - every subclass has its own
+
+    def curve(self, t: Times) -> Any:
+        return steps(t, *self._table)
+
+    def next_knot(self, t: Array) -> Array:
+        return next_of(self._table[0], t)
+
+    @property
+    def marks(self) -> tuple[Mark, ...]:
+        return tuple((int(tick), "cut") for tick in self._table[0][:12])
+
+
+def _metrics_param(example: FromRun) -> Any:
+    return param("metrics", example, "The metric of every tick: numbers, or FILE:COLUMN.", length="epoch")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plateau(MetricDriven):
+    """Cut the rate when a metric stops improving."""
+
+    kind = "plateau"
+    formula = "lr * factor ** (cuts), a cut after more than `patience` ticks without a better metric"
+    source = "torch.optim.lr_scheduler.ReduceLROnPlateau"
+
+    mode: str = param("choice", "min", "Whether a better metric is lower or higher.", choices=("min", "max"))
+    factor: float = param("number", 0.1, "Factor at each cut.", gt=0, lt=1)
+    patience: int = param("integer", 10, "Bad ticks that are tolerated.", ge=0)
+    threshold: float = param("number", 1e-4, "How much better counts as better.", ge=0)
+    threshold_mode: str = param("choice", "rel", "Of the best metric, or absolute.", choices=("rel", "abs"))
+    cooldown: int = param("integer", 0, "Ticks after a cut in which nothing counts.", ge=0)
+    min_lr: float = param("number", 0.0, "The floor.", ge=0)
+    eps: float = param("number", 1e-8, "Smaller changes of the rate are not made.", ge=0)
+    metrics: Any = _metrics_param(FromRun("an example that stalls three times", example_metrics(11)))
+
+    @cached_property
+    def _table(self) -> tuple[Array, Array]:
+        return reductions(
+            self.metrics,
+            self.lr,
+            mode=self.mode,
+            factor=self.factor,
+            patience=self.patience,
+            threshold=self.threshold,
+            threshold_mode=self.threshold_mode,
+            cooldown=self.cooldown,
+            min_lr=self.min_lr,
+            eps=self.eps,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Greedy(MetricDriven):
+    """Raise the rate while a metric improves and cut it while it does not."""
+
+    kind = "greedy"
+    formula = "lr / factor after more than `patience` better metrics in a row, lr * factor after as many worse ones"
+    source = "transformers.optimization.GreedyLR"
+
+    mode: str = param("choice", "min", "Whether a better metric is lower or higher.", choices=("min", "max"))
+    factor: float = param("number", 0.95, "Factor of each cut; a raise divides by it.", gt=0, lt=1)
+    patience: int = param("integer", 10, "Ticks of one sign that are tolerated.", ge=0)
+    threshold: float = param("number", 1e-6, "How much better counts as better.", ge=0)
+    threshold_mode: str = param("choice", "abs", "Of the best metric, or absolute.", choices=("rel", "abs"))
+    cooldown: int = param("integer", 0, "Ticks after a cut in which nothing counts.", ge=0)
+    warmup: int = param("integer", 0, "Ticks after a raise in which nothing counts.", ge=0)
+    min_lr: float = param("number", 1e-3, "The floor of cuts.", ge=0)
+    max_lr: float = param("number", 1.0, "The ceiling of raises.", gt=0)
+    eps: float = param("number", 1e-8, "Smaller changes of the rate are not made.", ge=0)
+    smooth: bool = param("bool", False, "Judge the mean of the last `window_size` metrics.")
+    window_size: int = param("integer", 50, "Metrics in that mean.", ge=1)
+    reset_start: int = param("integer", 500, "Cuts at the floor until everything starts over.", ge=0)
+    metrics: Any = _metrics_param(FromRun("an example that stalls three times", example_metrics(40)))
+
+    @cached_property
+    def _table(self) -> tuple[Array, Array]:
+        state = _GreedyState(self)
+        ticks, rates = [], [self.lr]
+        for at, metric in enumerate(_smoothed(self.metrics, self.window_size if self.smooth else 1)):
+            state.step(metric)
+            if state.lr != rates[-1]:
+                ticks.append(at + 1.0)
+                rates.append(state.lr)
+        return np.array(ticks), np.array(rates)
+
+
+def _smoothed(metrics: Sequence[float], window: int) -> Iterator[float]:
+    """The mean of each metric and those before it, ``window`` of them at most."""
+    recent: deque[float] = deque(maxlen=window)
+    total = 0.0
+    for metric in metrics:
+        oldest = recent[0] if len(recent) == window else 0.0
+        recent.append(metric)
+        total = total + metric - oldest
+        yield total / len(recent) if window > 1 else metric
+
+
+class _GreedyState:
+    """Where the rule of a :class:`Greedy` stands; it must be told every metric in turn."""
+
+    def __init__(self, rule: Greedy) -> None:
+        self.rule = rule
+        self.lr = rule.lr
+        self.resets_in = rule.reset_start
+        self.start_over()
+        relative = 1 - rule.threshold
+        self.slack = _slack(rule.threshold, rule.threshold_mode, relative if rule.mode == "min" else 2 - relative)
+
+    def start_over(self) -> None:
+        self.best, self.bad, self.good, self.wait = math.inf, 0, 0, 0
+
+    def step(self, metric: float) -> None:
+        rule = self.rule
+        loss = metric if rule.mode == "min" else -metric
+        if self.wait:
+            self.wait -= 1
+            self.bad = self.good = 0
+            return
+        if loss < self.slack(self.best):
+            self.best, self.bad, self.good = loss, 0, self.good + 1
+        else:
+            self.bad, self.good = self.bad + 1, 0
+        if self.good > rule.patience:
+            self.raise_rate()
+        elif self.bad > rule.patience:
+            self.cut_rate()
+
+    def raise_rate(self) -> None:
+        rule = self.rule
+        higher = min(self.lr / rule.factor, rule.max_lr)
+        if higher - self.lr > rule.eps:
+            self.lr = higher
+        self.resets_in, self.good, self.wait = rule.reset_start, 0, rule.warmup
+
+    def cut_rate(self) -> None:
+        rule = self.rule
+        lower = max(self.lr * rule.factor, rule.min_lr)
+        if self.lr - lower > rule.eps:
+            self.lr = lower
+        if self.lr <= rule.min_lr:
+            self.resets_in -= 1
+            if self.resets_in <= 0:
+                self.start_over()
+                self.lr, self.resets_in = rule.lr, rule.reset_start
+        self.bad, self.wait = 0, rule.cooldown

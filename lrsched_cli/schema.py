@@ -1,0 +1,126 @@
+"""The JSON schema of a file of schedules, read from the same definitions as everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lrsched_cli.kinds import KINDS
+from lrsched_cli.run import RUN_FIELDS
+from lrsched_cli.schedules import ALIASES
+from lrsched_cli.schedules.base import AFTER, Schedule
+from lrsched_cli.schedules.parameters import REQUIRED, Param, default_of, params_of
+from lrsched_cli.spec import CLAMP, ENTRY_KEYS, REPEAT, WARMUP
+
+#: A duration as text: ticks are numbers.
+DURATION = {"type": "string", "pattern": r"^\s*[+-]?[0-9_.]+([eE][+-]?[0-9]+)?\s*(ep|st|%|tok)\s*$"}
+NUMBER = {"type": "number"}
+TICKS = {"anyOf": [NUMBER, DURATION]}
+ENTRY = {"$ref": "#/$defs/entry"}
+
+TYPES: dict[str, dict[str, Any]] = {
+    "number": NUMBER,
+    "integer": {"type": "integer"},
+    "duration": TICKS,
+    "ticks": TICKS,
+    "bool": {"type": "boolean"},
+    "text": {"type": "string"},
+    "expression": {"type": ["string", "number"]},
+    "numbers": {"type": "array", "items": NUMBER},
+    "durations": {"type": "array", "items": TICKS},
+    "points": {"type": "array", "items": {"type": "array", "prefixItems": [TICKS, NUMBER], "minItems": 2, "maxItems": 2}},
+    "metrics": {"anyOf": [{"type": "string"}, {"type": "array", "items": NUMBER}]},
+    "schedules": {"type": "array", "items": ENTRY},
+    "any": {},
+}
+BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
+
+
+def schema() -> dict[str, Any]:
+    """The schema, as plain dictionaries and lists in the JSON schema dialect 2020-12."""
+    kinds = {name: kind for name, kind in KINDS.items()}
+    entry = {
+        "type": "object",
+        "properties": {key: OPERATORS.get(key, {}) for key in (*ENTRY_KEYS, "for", "until") if key != "kind"},
+        "anyOf": [{"required": [form]} for form in ("kind", "sequence", "product")],
+        "allOf": [_when(name, kind) for name, kind in kinds.items()],
+    }
+    entry["properties"]["kind"] = {"enum": [*kinds, *ALIASES], "description": "A kind; lrsched list shows them all."}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "lrsched schedules",
+        "type": "object",
+        "properties": {
+            "run": {"$ref": "#/$defs/run"},
+            "lr": {**NUMBER, "exclusiveMinimum": 0, "description": RUN_FIELDS["lr"]},
+            "defaults": {"type": "object", "description": "Parameters for every entry that takes them."},
+            "schedules": {"type": "object", "additionalProperties": ENTRY, "minProperties": 1},
+        },
+        "additionalProperties": False,
+        "required": ["schedules"],
+        "$defs": {"run": RUN, "entry": entry},
+    }
+
+
+def _when(name: str, kind: type[Schedule]) -> dict[str, Any]:
+    """What holds of an entry that names a kind."""
+    names = [name, *(alias for alias, known in ALIASES.items() if known == name)]
+    properties = {parameter: _described(kind, parameter, param) for parameter, param in params_of(kind).items()}
+    then: dict[str, Any] = {"properties": properties}
+    needed = [parameter for parameter in properties if default_of(kind, parameter) is REQUIRED]
+    if needed:
+        then["required"] = needed
+    # Without these names an unknown key would pass: editors show it, as the command line refuses it.
+    then["propertyNames"] = {"enum": [*properties, *ENTRY_KEYS, "for", "until"]}
+    return {"if": {"properties": {"kind": {"enum": names}}, "required": ["kind"]}, "then": then}
+
+
+def _described(kind: type[Schedule], name: str, param: Param) -> dict[str, Any]:
+    default = default_of(kind, name)
+    told = param.help if default in (REQUIRED, None) else f"{param.help} Default: {default}."
+    return {**_type_of(param), "description": told}
+
+
+def _type_of(param: Param) -> dict[str, Any]:
+    if param.choices:
+        return {"enum": list(param.choices)}
+    bounds = {word: value for name, word in BOUNDS.items() if (value := getattr(param, name)) is not None}
+    base = TYPES[param.type]
+    if param.type in ("duration", "ticks"):
+        return {"anyOf": [{**NUMBER, **bounds}, DURATION]}
+    if param.type in ("numbers", "durations", "points"):
+        return base
+    if param.grouped:
+        return {"anyOf": [{**base, **bounds}, {"type": "array", "items": {**base, **bounds}}]}
+    return {**base, **bounds}
+
+
+def _operator(known: Mapping[str, tuple[Param, Any]], *, short: bool) -> dict[str, Any]:
+    whole = {
+        "type": "object",
+        "properties": {name: {**_type_of(param), "description": param.help} for name, (param, _) in known.items()},
+        "additionalProperties": False,
+    }
+    return {"anyOf": [TICKS, whole]} if short else whole
+
+
+RUN_TYPES = {"interval": {"enum": ["step", "epoch"]}, "drop_last": {"type": "boolean"}, "lr": {**NUMBER, "exclusiveMinimum": 0}}
+RUN = {
+    "type": "object",
+    "properties": {
+        name: {**RUN_TYPES.get(name, {"type": "integer", "minimum": 1}), "description": help} for name, help in RUN_FIELDS.items()
+    },
+    "additionalProperties": False,
+}
+OPERATORS: dict[str, dict[str, Any]] = {
+    "sequence": TYPES["schedules"],
+    "product": TYPES["schedules"],
+    "lr": {"anyOf": [{**NUMBER, "exclusiveMinimum": 0}, {"const": "current"}, {"type": "array", "items": NUMBER}]},
+    "run": {"$ref": "#/$defs/run"},
+    "optimizer": {"type": "string"},
+    "warmup": _operator(WARMUP, short=True),
+    "after": {"enum": list(AFTER)},
+    "repeat": _operator(REPEAT, short=True),
+    "clamp": _operator(CLAMP, short=False),
+    "groups": {"type": "object", "additionalProperties": {**NUMBER, "exclusiveMinimum": 0}},
+}

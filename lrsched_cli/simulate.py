@@ -1,0 +1,1 @@
+from lrsched_cli.trace import Trace as Trace

@@ -1,0 +1,319 @@
+"""From an entry as it is written (a mapping) to a schedule, and from a schedule and a run to its trace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lrsched_cli.errors import SpecError, must, nearest, shown
+from lrsched_cli.kinds import kind_named
+from lrsched_cli.run import Clock, Duration, Run, Scope, is_number
+from lrsched_cli.schedules.base import AFTER, Schedule
+from lrsched_cli.schedules.compose import (
+    CLOCKS,
+    WARMUP_SHAPES,
+    Clamp,
+    Grouped,
+    InSequence,
+    Product,
+    Repeat,
+    Warmup,
+)
+from lrsched_cli.schedules.parameters import Param, params_of
+from lrsched_cli.trace import Trace
+
+#: What an entry may hold beside its kind's own parameters.
+ENTRY_KEYS = ("kind", "sequence", "product", "lr", "run", "optimizer", "warmup", "after", "repeat", "clamp", "groups")
+OPERATORS = ("repeat", "warmup", "clamp", "groups")
+DURATION = Param("duration", "", ge=0)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an entry was written, for messages and relative paths."""
+
+    name: str | None = None
+    file: str | None = None
+    folder: Path = Path()
+
+
+def simulate(spec: Mapping[str, Any] | Schedule, run: Mapping[str, Any] | Run | None = None) -> Trace:
+    """The trace of a schedule on a run.
+
+    Parameters
+    ----------
+    spec: an entry in the YAML's own form, such as ``{"kind": "cosine", "lr": 0.1, "warmup": "5ep"}``, or a schedule.
+    run: ``{"epochs": 90}`` or the like, in the YAML's own form; None for the schedule's own length or 100 epochs.
+
+    Returns a :class:`~lrsched_cli.trace.Trace`. Raises ``SpecError`` (a ``ValueError``) on bad input.
+    """
+    outer = Run.of(run)
+    if isinstance(spec, Schedule):
+        clock = outer.clock(spec.own_length(vars(spec)))
+        schedule = spec.resolve(Scope.of(clock, outer.lr))
+        schedule.require(clock.total - 1)
+        return Trace(spec.core.kind, schedule, clock)
+    if not isinstance(spec, Mapping):
+        raise must("spec", "a mapping such as {'kind': 'cosine'} or a schedule", spec)
+    name = spec.get("kind") or next((form for form in FORMS if form in spec), "spec")
+    return trace_of(spec, outer, Place(), str(name))
+
+
+def trace_of(spec: Mapping[str, Any], run: Run, place: Place, name: str) -> Trace:
+    """The trace of an entry on a run that its own ``run`` is laid over."""
+    try:
+        if isinstance(spec, Mapping) and spec.get("run") is not None:
+            run = run_of(spec["run"], place).over(run)
+        clock = run.clock(_own_length(spec))
+        schedule = build(spec, Scope.of(clock, run.lr), place)
+        schedule.require(clock.total - 1)
+    except SpecError as error:
+        raise error.locate(entry=place.name or name, file=place.file, line=_line(spec, error)) from None
+    return Trace(name, schedule, clock)
+
+
+def run_of(value: Any, place: Place) -> Run:
+    """A run as a file writes it; an error says the line."""
+    try:
+        return Run.of(value)
+    except SpecError as error:
+        raise error.locate(file=place.file, line=_line(value, error)) from None
+
+
+def _line(spec: Any, error: SpecError) -> int | None:
+    lines = getattr(spec, "lines", {})
+    return lines.get(error.parameter, getattr(spec, "line", None))
+
+
+def _own_length(spec: Any) -> tuple[int, str] | None:
+    if not isinstance(spec, Mapping) or not isinstance(spec.get("kind"), str):
+        return None
+    return kind_named(spec["kind"]).own_length(spec)
+
+
+def build(spec: Mapping[str, Any], scope: Scope, place: Place = Place()) -> Schedule:  # noqa: B008
+    """The schedule of an entry or of a part of one, every duration turned to ticks; raises ``SpecError``."""
+    if not isinstance(spec, Mapping):
+        raise SpecError(f"must be a mapping such as {{kind: cosine}}, got {shown(spec)}")
+    try:
+        return _build(spec, scope, place)
+    except SpecError as error:
+        raise error.locate(file=place.file, line=_line(spec, error)) from None
+
+
+def _build(spec: Mapping[str, Any], scope: Scope, place: Place) -> Schedule:
+    form, params = _form(spec)
+    operators = {key: spec[key] for key in OPERATORS if key in spec and key not in params and spec[key] is not None}
+    if "groups" in operators:
+        return _grouped(spec, operators["groups"], scope, place)
+    if "lr" in spec and "lr" not in params:
+        scope = replace(scope, lr=_positive("lr", spec["lr"]))
+    elif "lr" in spec and is_number(spec["lr"]) and spec["lr"] > 0:
+        scope = replace(scope, lr=spec["lr"])
+    warm = _read_mapping("warmup", operators.get("warmup"), scope, WARMUP, short="for")
+    ticks = warm.get("for", 0)
+    inner = scope
+    if warm and warm["clock"] == "prefix":
+        inner = replace(scope, rest=scope.rest - ticks)
+    inner = replace(inner, warmup=ticks)
+    again = _read_mapping("repeat", operators.get("repeat"), scope, REPEAT, short="period")
+    if again:
+        inner = replace(inner, rest=again["period"], span=again["period"])
+    schedule = FORMS[form](spec, inner, place)
+    if again:
+        schedule = Repeat(body=schedule, lr=schedule.lr, **again)
+    if warm:
+        start = warm["start_lr"] if warm["start_lr"] is not None else warm["start_factor"] * schedule.lr
+        schedule = Warmup(
+            body=schedule, lr=schedule.lr, ticks=ticks, start=start,
+            shape=warm["shape"], clock=warm["clock"], first=warm["first"],
+        )  # fmt: skip
+    if "clamp" in operators:
+        bounds = _read_mapping("clamp", operators["clamp"], scope, CLAMP)
+        if bounds.get("min_lr", 0) > bounds.get("max_lr", float("inf")):
+            raise SpecError(f"must have min_lr <= max_lr, got {bounds['min_lr']} > {bounds['max_lr']}", parameter="clamp")
+        schedule = Clamp(body=schedule, lr=schedule.lr, **bounds)
+    return schedule
+
+
+def _form(spec: Mapping[str, Any]) -> tuple[str, Mapping[str, Param]]:
+    """Which of ``kind``, ``sequence`` and ``product`` an entry is, and the parameters of its own."""
+    forms = [form for form in FORMS if form in spec]
+    if len(forms) != 1:
+        told = f"got {' and '.join(forms)}" if forms else f"got the keys {', '.join(map(str, spec)) or '(none)'}"
+        near = next((f" (did you mean {form}?)" for key in spec for form in FORMS if form in nearest(str(key), [form])), "")
+        raise SpecError(f"must have one of kind, sequence and product, {told}{near}")
+    params: Mapping[str, Param] = {}
+    if forms[0] == "kind":
+        if not isinstance(spec["kind"], str):
+            raise must("kind", "the name of a kind", spec["kind"])
+        params = params_of(kind_named(spec["kind"]))
+    known = [*params, *(key for key in ENTRY_KEYS if key not in FORMS), forms[0]]
+    if "after" not in params and forms[0] == "kind":
+        known.remove("after")
+    for key in spec:
+        if key not in known:
+            error = SpecError(f"{spec.get('kind', forms[0])} has no parameter {key}{nearest(str(key), known)}")
+            raise error.locate(line=getattr(spec, "lines", {}).get(key))
+    return forms[0], params
+
+
+def _kind(spec: Mapping[str, Any], scope: Scope, place: Place) -> Schedule:
+    kind = kind_named(spec["kind"])
+    params = params_of(kind)
+    given = {name: value for name, value in spec.items() if name in params and value is not None}
+    for name, value in given.items():
+        if params[name].type == "metrics" and isinstance(value, str):
+            from lrsched_cli.metrics import parse_metrics  # only where a file is named
+
+            given[name] = parse_metrics(value, place.folder)
+    return kind.from_params(given, scope)
+
+
+def _sequence(spec: Mapping[str, Any], scope: Scope, place: Place) -> Schedule:
+    entries = spec["sequence"]
+    if not isinstance(entries, list) or not entries:
+        raise must("sequence", "a list of schedules", entries)
+    parts: list[Schedule] = []
+    starts: list[int] = []
+    at: int = 0
+    end: int | None = None
+    for index, entry in enumerate(entries):
+        if not isinstance(entry, Mapping):
+            raise must("sequence", "a list of schedules such as {kind: constant, for: 80%}", entry)
+        if parts:
+            if end is None:
+                raise SpecError(f"part {index} needs for or until: only the last part may take the rest", parameter="sequence")
+            at = end
+            starts.append(at)
+        part, end = _part(entry, at, scope, place, parts[-1] if parts else None, starts)
+        parts.append(part)
+    after = spec.get("after") or "hold"
+    if after not in AFTER:
+        raise must("after", ", ".join(AFTER), after)
+    if end is None and after != "hold":
+        raise SpecError(f"{after} has nothing to act on: the last part has no end", parameter="after")
+    return InSequence(parts=tuple(parts), starts=tuple(starts), stop=end, lr=scope.lr, after=after)
+
+
+def _part(
+    entry: Mapping[str, Any], at: int, scope: Scope, place: Place, before: Schedule | None, starts: Sequence[int]
+) -> tuple[Schedule, int | None]:
+    """One part of a sequence that begins at tick ``at``, and the tick at which it ends, if that is said."""
+    spec = {key: value for key, value in entry.items() if key not in ("for", "until")}
+    try:
+        end = None
+        if entry.get("until") is not None:
+            end = DURATION.read("until", entry["until"], scope)
+        if entry.get("for") is not None:
+            if end is not None:
+                raise SpecError("stands beside until: give one of them", parameter="for")
+            end = at + Param("duration", "").read("for", entry["for"], scope)
+        if end is not None and end <= at:
+            name = "for" if entry.get("until") is None else "until"
+            raise must(name, ">= 1" if name == "for" else f"> {at}, where the part begins", end - at if name == "for" else end)
+        span = max(scope.rest - at, 1) if end is None else end - at
+        inner = replace(scope, rest=span, span=scope.span if end is None else span)
+        if spec.get("lr") == "current":
+            if before is None:
+                raise SpecError("is current, but no part comes before it", parameter="lr")
+            spec["lr"] = before(at - (starts[-2] if len(starts) > 1 else 0) - 1)
+        return build(spec, inner, replace(place, file=None)), end
+    except SpecError as error:
+        raise error.locate(file=place.file, line=_line(entry, error)) from None
+
+
+def _product(spec: Mapping[str, Any], scope: Scope, place: Place) -> Schedule:
+    entries = spec["product"]
+    if not isinstance(entries, list) or not entries:
+        raise must("product", "a list of schedules", entries)
+    return Product(members=tuple(build(entry, scope, place) for entry in entries), lr=scope.lr)
+
+
+FORMS: dict[str, Callable[[Mapping[str, Any], Scope, Place], Schedule]] = {
+    "kind": _kind,
+    "sequence": _sequence,
+    "product": _product,
+}
+
+
+def _grouped(spec: Mapping[str, Any], groups: Any, scope: Scope, place: Place) -> Schedule:
+    if not isinstance(groups, Mapping) or not groups:
+        raise must("groups", "a mapping such as {backbone: 0.1, head: 1.0}", groups)
+    base = _positive("lr", spec["lr"]) if "lr" in spec else scope.lr
+    members = {}
+    for name, scale in groups.items():
+        own = {**spec, "lr": base * _positive(f"groups.{name}", scale)}
+        del own["groups"]
+        members[str(name)] = build(own, scope, place)
+    first = next(iter(members.values()))
+    return Grouped(body=first, members=members, lr=first.lr)
+
+
+def _positive(name: str, value: Any) -> float:
+    if not is_number(value) or value <= 0:
+        raise must(name, "a finite number > 0", value)
+    return float(value)
+
+
+# Operators are read by the same machine as parameters: a name, what it takes, its default.
+
+WARMUP: dict[str, tuple[Param, Any]] = {
+    "for": (Param("duration", "Ticks of the warm-up.", ge=0), None),
+    "start_lr": (Param("number", "Rate at tick 0.", ge=0, optional=True), None),
+    "start_factor": (Param("number", "The same as a factor of the base rate.", ge=0), 0.0),
+    "shape": (Param("choice", "Shape of the rise.", choices=tuple(WARMUP_SHAPES)), "linear"),
+    "clock": (Param("choice", "Whether the schedule's clock waits for it.", choices=CLOCKS), "prefix"),
+    "first": (Param("integer", "0: tick 0 is at the start; 1: one step further.", ge=0, le=1), 0),
+}
+REPEAT: dict[str, tuple[Param, Any]] = {
+    "period": (Param("duration", "Ticks of the first cycle.", ge=1), None),
+    "period_mult": (Param("number", "Each cycle is so many times longer.", ge=1), 1.0),
+    "lr_mult": (Param("number", "Factor of the base rate, each cycle.", gt=0), 1.0),
+    "end_mult": (Param("number", "Factor of the end rate, each cycle.", gt=0), 1.0),
+    "cycles": (Param("integer", "How many cycles there are.", ge=1, optional=True), None),
+}
+CLAMP: dict[str, tuple[Param, Any]] = {
+    "min_lr": (Param("number", "Lowest rate.", ge=0), 0.0),
+    "max_lr": (Param("number", "Highest rate.", gt=0), float("inf")),
+}
+
+
+def _read_mapping(
+    operator: str, value: Any, scope: Scope, known: Mapping[str, tuple[Param, Any]], short: str | None = None
+) -> dict[str, Any]:
+    """An operator's own parameters; ``warmup: 5ep`` is short for ``warmup: {for: 5ep}``. Empty if it is not there."""
+    if value is None:
+        return {}
+    given_short = False
+    if not isinstance(value, Mapping):
+        if short is None or isinstance(value, (list, bool)):
+            raise must(operator, f"a mapping of {', '.join(known)}", value)
+        given_short, value = True, {short: value}
+    for key in value:
+        if key not in known:
+            raise SpecError(f"{operator} has no parameter {key}{nearest(str(key), known)}", parameter=None).locate(
+                line=getattr(value, "lines", {}).get(key)
+            )
+    if short is not None and value.get(short) is None:
+        raise SpecError(f"needs {short}", parameter=operator)
+    if value.get("start_lr") is not None and value.get("start_factor") is not None:
+        raise SpecError("has both start_lr and start_factor: give one of them", parameter=operator)
+    found = {}
+    for name, (param, default) in known.items():
+        given = value.get(name)
+        if given is None:
+            found[name] = default
+            continue
+        try:
+            found[name] = param.read(name, given, scope)
+            param.check(name, found[name])
+        except SpecError as error:
+            error.parameter = operator if given_short else f"{operator}.{name}"
+            raise error.locate(line=getattr(value, "lines", {}).get(name)) from None
+    return found
+
+
+__all__ = ["Clock", "Duration", "Place", "build", "run_of", "simulate", "trace_of"]

@@ -1,0 +1,101 @@
+"""From the words on a command line to schedules: kinds, files, entries of files."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from lrsched_cli.book import Book, Entry, read_book, read_stream, set_value
+from lrsched_cli.errors import SpecError, nearest
+from lrsched_cli.kinds import ALIASES, DIALECTS, find_kind, names_near
+from lrsched_cli.schedules import CANONICAL
+
+#: Where entries are looked for that are named without a file.
+DEFAULT_FILE = Path("schedules.yaml")
+SUFFIXES = (".yaml", ".yml", ".json")
+
+
+def find_targets(words: Sequence[str], assignments: Sequence[str] = ()) -> list[Entry]:
+    """The entries that the words stand for, in order; with no words those of ``./schedules.yaml``.
+
+    Raises ``SpecError`` where a word is nothing that is known, naming what is nearest.
+    """
+    if not words:
+        if not DEFAULT_FILE.exists():
+            raise SpecError("name a kind or a file, or run it where there is a schedules.yaml; lrsched list shows the kinds")
+        words = [str(DEFAULT_FILE)]
+    books: dict[str, Book] = {}
+    found: list[Entry] = []
+    for word in words:
+        found += _find(word, books, list(assignments))
+    if assignments and not books:
+        raise SpecError("changes entries of a file, and no file is named", parameter="--set")
+    return _distinct(found)
+
+
+def _find(word: str, books: dict[str, Book], assignments: list[str]) -> list[Entry]:
+    kind = find_kind(word)
+    if kind is not None:
+        return [Entry(word, {"kind": kind.kind})]
+    if word == "-":
+        return list(_book("-", books, assignments).entries.values())
+    if _is_file(word):
+        return list(_book(word, books, assignments).entries.values())
+    path, colon, name = word.rpartition(":")
+    if colon and (path == "-" or _is_file(path)):
+        return [_book(path, books, assignments).entry(name)]
+    if DEFAULT_FILE.is_file() and not _looks_like_dialect(word):
+        book = _book(str(DEFAULT_FILE), books, assignments)
+        if word in book.entries:
+            return [book.entries[word]]
+        known = [*names_near(word), *book]
+        raise SpecError(f"no kind and no entry of {DEFAULT_FILE} is called {word}{nearest(word, known)}")
+    raise SpecError(f"unknown kind {word}{nearest(word, names_near(word))}; lrsched list shows them all")
+
+
+def _looks_like_dialect(word: str) -> bool:
+    return word.partition(".")[0] in DIALECTS and "." in word
+
+
+def _is_file(word: str) -> bool:
+    return word.endswith(SUFFIXES) or (("/" in word or "." in word) and Path(word).exists())
+
+
+def _book(word: str, books: dict[str, Book], assignments: list[str]) -> Book:
+    if word not in books:
+        book = read_stream(sys.stdin.buffer) if word == "-" else read_book(Path(word))
+        for assignment in assignments:
+            book = set_value(book, assignment)
+        books[word] = book
+    return books[word]
+
+
+def _distinct(entries: list[Entry]) -> list[Entry]:
+    """Entries with the file's name before the entry's where two of them have the same."""
+    names = [entry.name for entry in entries]
+    out: list[Entry] = []
+    for entry in entries:
+        name = entry.name
+        if names.count(name) > 1 and entry.place.file:
+            name = f"{entry.place.file}:{name}"
+        serial = 2
+        while any(other.name == name for other in out):
+            name, serial = f"{entry.name} ({serial})", serial + 1
+        out.append(entry if name == entry.name else Entry(name, entry.spec, entry.run, entry.place))
+    return out
+
+
+def complete(incomplete: str) -> list[str]:
+    """What a half-typed word may become: kinds, other libraries' kinds once one is named, entries, files."""
+    names = [*CANONICAL, *ALIASES, *(f"{library}." for library in DIALECTS)]
+    library = incomplete.partition(".")[0]
+    if library in DIALECTS and "." in incomplete:
+        names = names_near(incomplete)
+    if DEFAULT_FILE.is_file():
+        try:
+            names += list(read_book(DEFAULT_FILE))
+        except SpecError:
+            pass  # a broken file must not break completion
+    names += [str(path) for path in sorted(Path().glob("*.y*ml"))]
+    return [name for name in names if name.startswith(incomplete)]
