@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from lrsched_cli.kinds import KINDS
     from lrsched_cli.run import Run
     from lrsched_cli.schedules.base import Schedule
-    from lrsched_cli.trace import Trace
     from lrsched_cli.spec import simulate
+    from lrsched_cli.trace import Trace
 
 __all__ = ["KINDS", "Book", "Run", "Schedule", "SpecError", "Trace", "__version__", "load", "simulate"]
 

@@ -13,8 +13,8 @@ from lrsched_cli.kinds import find_kind
 from lrsched_cli.run import Run
 from lrsched_cli.schedules.base import Schedule
 from lrsched_cli.schedules.parameters import params_of
-from lrsched_cli.trace import Trace
 from lrsched_cli.spec import ENTRY_KEYS, Place, run_of, trace_of
+from lrsched_cli.trace import Trace
 
 FILE_KEYS = ("run", "lr", "defaults", "schedules")
 STDIN = "<stdin>"
@@ -145,8 +145,8 @@ def book_of(document: Any, name: str, folder: Path) -> Book:
             raise error.locate(file=name, line=lines.get("lr")) from None
     schedules = document.get("schedules")
     if not isinstance(schedules, Mapping) or not schedules:
-        error = must("schedules", "a mapping of names to entries", schedules)
-        raise error.locate(file=name, line=lines.get("schedules"))
+        wrong = must("schedules", "a mapping of names to entries", schedules)
+        raise wrong.locate(file=name, line=lines.get("schedules"))
     entries = {}
     for entry_name, spec in schedules.items():
         entries[str(entry_name)] = Entry(str(entry_name), spec, run, Place(str(entry_name), name, folder))
@@ -154,8 +154,8 @@ def book_of(document: Any, name: str, folder: Path) -> Book:
         entries = _with_defaults(entries, document["defaults"], name)
     for entry in entries.values():
         if not isinstance(entry.spec, Mapping):
-            error = SpecError(f"must be a mapping such as {{kind: cosine}}, got {shown(entry.spec)}", entry=entry.name)
-            raise error.locate(file=name, line=getattr(schedules, "lines", {}).get(entry.name))
+            wrong = SpecError(f"must be a mapping such as {{kind: cosine}}, got {shown(entry.spec)}", entry=entry.name)
+            raise wrong.locate(file=name, line=getattr(schedules, "lines", {}).get(entry.name))
     return Book(name, run, entries)
 
 
@@ -172,7 +172,8 @@ def _with_defaults(entries: Mapping[str, Entry], defaults: Any, name: str) -> di
             takes |= set(params_of(entry.kind))
         known |= takes
         used |= takes & set(defaults)
-        more = {k: v for k, v in defaults.items() if k in takes and isinstance(entry.spec, Mapping) and k not in entry.spec}
+        said = entry.spec if isinstance(entry.spec, Mapping) else defaults
+        more = {key: value for key, value in defaults.items() if key in takes and key not in said}
         out[entry.name] = replace(entry, spec=overlaid(entry.spec, more)) if more else entry
     for key in defaults:
         if key not in used:
@@ -182,7 +183,7 @@ def _with_defaults(entries: Mapping[str, Entry], defaults: Any, name: str) -> di
 
 
 def set_value(book: Book, assignment: str) -> Book:
-    """A book with ``NAME.PARAM=VALUE`` carried out; the value is read as YAML, and deeper names reach into operators."""
+    """A book with ``NAME.PARAM=VALUE`` carried out: the value read as YAML, deeper names reaching into operators."""
     from lrsched_cli.document import load_text
 
     path, equals, text = assignment.partition("=")

@@ -190,9 +190,9 @@ class Run:
             theirs.pop("steps", None)
         if "steps_per_epoch" in mine:
             theirs.pop("dataset_size", None)
-        if mine.keys() & {"dataset_size", "batch_size", "grad_accumulation", "world_size", "drop_last"}:
-            if "dataset_size" in mine or "dataset_size" in theirs:
-                theirs.pop("steps_per_epoch", None)
+        geometry = {"dataset_size", "batch_size", "grad_accumulation", "world_size", "drop_last"}
+        if mine.keys() & geometry and "dataset_size" in {*mine, *theirs}:
+            theirs.pop("steps_per_epoch", None)
         return replace(Run(), **{**theirs, **mine})
 
     def clock(self, own_length: tuple[int, str] | None = None) -> Clock:
@@ -205,9 +205,8 @@ class Run:
                     raise SpecError(f"steps {steps} is not a whole number of steps in each of {epochs} epochs")
                 per_epoch = steps // epochs
             elif steps != epochs * per_epoch:
-                raise SpecError(
-                    f"steps {steps} contradicts epochs {epochs} of {per_epoch} steps each, which make {epochs * per_epoch}"
-                )
+                made = f"epochs {epochs} of {per_epoch} steps each, which make {epochs * per_epoch}"
+                raise SpecError(f"steps {steps} contradicts {made}")
         if epochs is None and steps is None:
             if own_length is not None:
                 interval = self.interval or own_length[1]

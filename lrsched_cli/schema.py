@@ -28,7 +28,10 @@ TYPES: dict[str, dict[str, Any]] = {
     "expression": {"type": ["string", "number"]},
     "numbers": {"type": "array", "items": NUMBER},
     "durations": {"type": "array", "items": TICKS},
-    "points": {"type": "array", "items": {"type": "array", "prefixItems": [TICKS, NUMBER], "minItems": 2, "maxItems": 2}},
+    "points": {
+        "type": "array",
+        "items": {"type": "array", "prefixItems": [TICKS, NUMBER], "minItems": 2, "maxItems": 2},
+    },
     "metrics": {"anyOf": [{"type": "string"}, {"type": "array", "items": NUMBER}]},
     "schedules": {"type": "array", "items": ENTRY},
     "any": {},
@@ -38,8 +41,8 @@ BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exc
 
 def schema() -> dict[str, Any]:
     """The schema, as plain dictionaries and lists in the JSON schema dialect 2020-12."""
-    kinds = {name: kind for name, kind in KINDS.items()}
-    entry = {
+    kinds = dict(KINDS.items())
+    entry: dict[str, Any] = {
         "type": "object",
         "properties": {key: OPERATORS.get(key, {}) for key in (*ENTRY_KEYS, "for", "until") if key != "kind"},
         "anyOf": [{"required": [form]} for form in ("kind", "sequence", "product")],
@@ -104,11 +107,16 @@ def _operator(known: Mapping[str, tuple[Param, Any]], *, short: bool) -> dict[st
     return {"anyOf": [TICKS, whole]} if short else whole
 
 
-RUN_TYPES = {"interval": {"enum": ["step", "epoch"]}, "drop_last": {"type": "boolean"}, "lr": {**NUMBER, "exclusiveMinimum": 0}}
+RUN_TYPES: dict[str, dict[str, Any]] = {
+    "interval": {"enum": ["step", "epoch"]},
+    "drop_last": {"type": "boolean"},
+    "lr": {**NUMBER, "exclusiveMinimum": 0},
+}
 RUN = {
     "type": "object",
     "properties": {
-        name: {**RUN_TYPES.get(name, {"type": "integer", "minimum": 1}), "description": help} for name, help in RUN_FIELDS.items()
+        name: {**RUN_TYPES.get(name, {"type": "integer", "minimum": 1}), "description": help}
+        for name, help in RUN_FIELDS.items()
     },
     "additionalProperties": False,
 }

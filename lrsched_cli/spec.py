@@ -93,7 +93,7 @@ def _own_length(spec: Any) -> tuple[int, str] | None:
     return kind_named(spec["kind"]).own_length(spec)
 
 
-def build(spec: Mapping[str, Any], scope: Scope, place: Place = Place()) -> Schedule:  # noqa: B008
+def build(spec: Mapping[str, Any], scope: Scope, place: Place = Place()) -> Schedule:
     """The schedule of an entry or of a part of one, every duration turned to ticks; raises ``SpecError``."""
     if not isinstance(spec, Mapping):
         raise SpecError(f"must be a mapping such as {{kind: cosine}}, got {shown(spec)}")
@@ -133,7 +133,9 @@ def _build(spec: Mapping[str, Any], scope: Scope, place: Place) -> Schedule:
     if "clamp" in operators:
         bounds = _read_mapping("clamp", operators["clamp"], scope, CLAMP)
         if bounds.get("min_lr", 0) > bounds.get("max_lr", float("inf")):
-            raise SpecError(f"must have min_lr <= max_lr, got {bounds['min_lr']} > {bounds['max_lr']}", parameter="clamp")
+            raise SpecError(
+                f"must have min_lr <= max_lr, got {bounds['min_lr']} > {bounds['max_lr']}", parameter="clamp"
+            )
         schedule = Clamp(body=schedule, lr=schedule.lr, **bounds)
     return schedule
 
@@ -143,7 +145,9 @@ def _form(spec: Mapping[str, Any]) -> tuple[str, Mapping[str, Param]]:
     forms = [form for form in FORMS if form in spec]
     if len(forms) != 1:
         told = f"got {' and '.join(forms)}" if forms else f"got the keys {', '.join(map(str, spec)) or '(none)'}"
-        near = next((f" (did you mean {form}?)" for key in spec for form in FORMS if form in nearest(str(key), [form])), "")
+        near = next(
+            (f" (did you mean {form}?)" for key in spec for form in FORMS if form in nearest(str(key), [form])), ""
+        )
         raise SpecError(f"must have one of kind, sequence and product, {told}{near}")
     params: Mapping[str, Param] = {}
     if forms[0] == "kind":
@@ -185,7 +189,9 @@ def _sequence(spec: Mapping[str, Any], scope: Scope, place: Place) -> Schedule:
             raise must("sequence", "a list of schedules such as {kind: constant, for: 80%}", entry)
         if parts:
             if end is None:
-                raise SpecError(f"part {index} needs for or until: only the last part may take the rest", parameter="sequence")
+                raise SpecError(
+                    f"part {index} needs for or until: only the last part may take the rest", parameter="sequence"
+                )
             at = end
             starts.append(at)
         part, end = _part(entry, at, scope, place, parts[-1] if parts else None, starts)
@@ -213,7 +219,9 @@ def _part(
             end = at + Param("duration", "").read("for", entry["for"], scope)
         if end is not None and end <= at:
             name = "for" if entry.get("until") is None else "until"
-            raise must(name, ">= 1" if name == "for" else f"> {at}, where the part begins", end - at if name == "for" else end)
+            raise must(
+                name, ">= 1" if name == "for" else f"> {at}, where the part begins", end - at if name == "for" else end
+            )
         span = max(scope.rest - at, 1) if end is None else end - at
         inner = replace(scope, rest=span, span=scope.span if end is None else span)
         if spec.get("lr") == "current":

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from lrsched_cli.book import Book, Entry, read_book, read_stream, set_value
 from lrsched_cli.errors import SpecError, nearest
-from lrsched_cli.kinds import ALIASES, DIALECTS, find_kind, names_near
-from lrsched_cli.schedules import CANONICAL
+from lrsched_cli.kinds import DIALECTS, find_kind, names_near
+from lrsched_cli.schedules import ALIASES, CANONICAL
 
 #: Where entries are looked for that are named without a file.
 DEFAULT_FILE = Path("schedules.yaml")
@@ -23,7 +24,9 @@ def find_targets(words: Sequence[str], assignments: Sequence[str] = ()) -> list[
     """
     if not words:
         if not DEFAULT_FILE.exists():
-            raise SpecError("name a kind or a file, or run it where there is a schedules.yaml; lrsched list shows the kinds")
+            raise SpecError(
+                "name a kind or a file, or run it where there is a schedules.yaml; lrsched list shows the kinds"
+            )
         words = [str(DEFAULT_FILE)]
     books: dict[str, Book] = {}
     found: list[Entry] = []
@@ -93,9 +96,7 @@ def complete(incomplete: str) -> list[str]:
     if library in DIALECTS and "." in incomplete:
         names = names_near(incomplete)
     if DEFAULT_FILE.is_file():
-        try:
+        with contextlib.suppress(SpecError):  # a broken file must not break completion
             names += list(read_book(DEFAULT_FILE))
-        except SpecError:
-            pass  # a broken file must not break completion
     names += [str(path) for path in sorted(Path().glob("*.y*ml"))]
     return [name for name in names if name.startswith(incomplete)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import sys
@@ -28,16 +29,16 @@ VERBS = {
     "schema": "Print the JSON schema of a schedules.yaml, for editors.",
 }
 #: Typer raises its own copies of click's exceptions and does not export their common base.
-UsageError, ClickException = typer.BadParameter.__mro__[1:3]
+ClickException: Any = typer.BadParameter.__mro__[2]
 
 
 class VerbGroup(TyperGroup):
     """The verbs, none of which is imported before it is called. The only override of Typer's own machinery."""
 
-    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]  # noqa: ARG002
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
         return list(VERBS)
 
-    def get_command(self, ctx: typer.Context, cmd_name: str) -> TyperCommand | None:  # type: ignore[override]  # noqa: ARG002
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> TyperCommand | None:  # type: ignore[override]
         # Only the help asks for all of them: a name and a line are enough for it.
         return TyperCommand(cmd_name, help=VERBS[cmd_name]) if cmd_name in VERBS else None
 
@@ -97,7 +98,7 @@ def _guarded(arguments: list[str], debug: bool) -> int:
     except SpecError as error:
         return _told(str(error), 2, debug)
     except ClickException as error:
-        return _told(error.format_message(), 2, debug)  # type: ignore[attr-defined]
+        return _told(error.format_message(), 2, debug)
     except (KeyboardInterrupt, typer.Abort):
         return _told("interrupted", 130, False)
     except BrokenPipeError:
@@ -111,15 +112,15 @@ def _guarded(arguments: list[str], debug: bool) -> int:
     except (MemoryError, RecursionError) as error:
         return _told(f"too large to handle ({type(error).__name__})", 2, debug)
     except Exception as error:
-        return _told(f"internal error, please report it: {type(error).__name__}: {error} (--debug shows where)", 70, debug)
+        return _told(
+            f"internal error, please report it: {type(error).__name__}: {error} (--debug shows where)", 70, debug
+        )
 
 
 def _drop_output() -> None:
     """Forget what could not be written, so that the interpreter does not try again at exit."""
-    try:
+    with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (OSError, ValueError):
-        pass
 
 
 def _told(message: str, code: int, debug: bool) -> int:
@@ -127,8 +128,6 @@ def _told(message: str, code: int, debug: bool) -> int:
         import traceback
 
         traceback.print_exc()
-    try:
+    with contextlib.suppress(OSError, ValueError):
         print(f"lrsched: {' '.join(message.split())}", file=sys.stderr, flush=True)  # noqa: T201
-    except (OSError, ValueError):
-        pass
     return code

@@ -15,13 +15,15 @@ from lrsched_cli.errors import SpecError
 from lrsched_cli.files import write_whole
 
 
-def command(args: list[str]) -> Any:  # noqa: ARG001
+def command(args: list[str]) -> Any:
     """The command for one call with these arguments."""
     return made("init", init)
 
 
 def init(
-    output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Where to write it; - is stdout.")] = "schedules.yaml",
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="FILE", help="Where to write it; - is stdout.")
+    ] = "schedules.yaml",
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
     """Write a commented schedules.yaml to start from."""

@@ -24,7 +24,7 @@ LIBRARIES = ("canonical", *DIALECTS, "all")
 TICKS, WIDTH = 100, 16
 
 
-def command(args: list[str]) -> Any:  # noqa: ARG001
+def command(args: list[str]) -> Any:
     """The command for one call with these arguments."""
     return made("list", list_kinds)
 
@@ -43,7 +43,13 @@ def list_kinds(
     kinds = dict(_kinds(library))
     if format == "json":
         records = [
-            {"kind": name, "aliases": list(kind.aliases), "formula": kind.formula, "source": kind.source, "help": kind.__doc__}
+            {
+                "kind": name,
+                "aliases": list(kind.aliases),
+                "formula": kind.formula,
+                "source": kind.source,
+                "help": kind.__doc__,
+            }
             for name, kind in kinds.items()
         ]
         print(json.dumps(records, indent=2, ensure_ascii=False))  # noqa: T201
@@ -85,7 +91,11 @@ def _to_terminal(kinds: Mapping[str, type[Schedule]]) -> None:
         title = Text(name, style="bold")
         for alias in kind.aliases:
             title.append(f"\n{alias}", style="dim")
-        table.add_row(title, curve_of(kind, has_unicode(sys.stdout)), Text.assemble(kind.__doc__ or "", "\n", (kind.formula, "dim")))
+        table.add_row(
+            title,
+            curve_of(kind, has_unicode(sys.stdout)),
+            Text.assemble(kind.__doc__ or "", "\n", (kind.formula, "dim")),
+        )
     console = Console()
     console.print(table)
     console.print(Text("lrsched show KIND explains one; lrsched plot KIND draws it.", style="dim"))

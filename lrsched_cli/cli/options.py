@@ -181,7 +181,7 @@ def _yielding(parameter: inspect.Parameter, taken: set[str]) -> inspect.Paramete
 
 
 def command_function(worker: Worker, args: Sequence[str]) -> Worker:
-    """The function of one call of a verb: its options are the verb's, the run's and those of the targets in ``args``."""
+    """The function of one call of a verb, with the verb's options, the run's and those of the targets in ``args``."""
     own = own_options(worker)
     words, assignments = scan(args, own)
     wants_help = "--help" in args
@@ -195,7 +195,9 @@ def command_function(worker: Worker, args: Sequence[str]) -> Worker:
         default=None,
         annotation=Annotated[
             list[str] | None,
-            typer.Argument(help="Kinds, files, FILE:ENTRY, entries of ./schedules.yaml, or - for stdin.", autocompletion=complete),
+            typer.Argument(
+                help="Kinds, files, FILE:ENTRY, entries of ./schedules.yaml, or - for stdin.", autocompletion=complete
+            ),
         ],
     )
     made = [targets, *(_yielding(p, taken) for p in own.values()), *(option.parameter() for option in offered)]
@@ -233,7 +235,8 @@ def scan(args: Sequence[str], own: Mapping[str, inspect.Parameter]) -> tuple[lis
     """The words among the arguments that are no options and no option's value, and the values of ``--set``."""
     switches = {flag for p in own.values() if get_args(p.annotation)[0] is bool for flag in _split(p)}
     switches |= {"--help", *(f for name in SWITCHES for f in (flag_of(name), f"--no-{flag_of(name)[2:]}"))}
-    words, assignments = [], []
+    words: list[str] = []
+    assignments: list[str] = []
     rest = iter(args)
     for arg in rest:
         if arg == "--":
@@ -259,7 +262,9 @@ def _is_switch(flag: str) -> bool:
     """Whether an option is an on/off parameter of any kind."""
     name = flag.removeprefix("--no-").removeprefix("--")
     return any(
-        param.type == "bool" and flag_of(known)[2:] == name for kind in CANONICAL.values() for known, param in params_of(kind).items()
+        param.type == "bool" and flag_of(known)[2:] == name
+        for kind in CANONICAL.values()
+        for known, param in params_of(kind).items()
     ) or name in ("verbose",)
 
 
@@ -295,5 +300,7 @@ def explained(worker: Worker, entries: Sequence[Entry]) -> str:
         assert kind is not None
         text += f"\n\n{kind.kind}: {inspect.getdoc(kind)}\n\nrate(t) = {kind.formula}\n\nSource: {kind.source}"
     elif not entries:
-        text += f"\n\nKinds: {', '.join(CANONICAL)}, and torch's own as torch.NAME. VERB KIND --help shows its parameters."
+        text += (
+            f"\n\nKinds: {', '.join(CANONICAL)}, and torch's own as torch.NAME. VERB KIND --help shows its parameters."
+        )
     return escape(text)

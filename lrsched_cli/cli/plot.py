@@ -34,9 +34,14 @@ def plot(
     entries: list[Entry],
     *,
     output: Annotated[
-        str | None, typer.Option("--output", "-o", metavar="FILE", help="File to draw into; its ending says png, svg or pdf. - is stdout.")
+        str | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="File to draw into; its ending says png, svg or pdf. - is stdout."
+        ),
     ] = None,
-    format: Annotated[str | None, typer.Option("--format", metavar="|".join(FORMATS), help="Format, where no ending says it.")] = None,
+    format: Annotated[
+        str | None, typer.Option("--format", metavar="|".join(FORMATS), help="Format, where no ending says it.")
+    ] = None,
     terminal: Annotated[bool, typer.Option("--terminal", help="Draw in the terminal only.")] = False,
     log_y: Annotated[bool, typer.Option("--log-y", help="Logarithmic learning-rate axis.")] = False,
     x: Annotated[str | None, typer.Option("--x", metavar="|".join(X_AXES), help="What the x axis counts.")] = None,
@@ -74,11 +79,17 @@ def plot(
 
 
 def _refuse_sizes(width: float, height: float, dpi: int) -> None:
-    for name, size, least, most in (("--width", width, 2, 100), ("--height", height, 1.5, 100), ("--dpi", dpi, 20, 1200)):
+    for name, size, least, most in (
+        ("--width", width, 2, 100),
+        ("--height", height, 1.5, 100),
+        ("--dpi", dpi, 20, 1200),
+    ):
         if not least <= size <= most:
             raise must(name, f"from {least} to {most}", size)
     if width * height * dpi * dpi > 2e8:
-        raise SpecError(f"makes a picture of {width * height * dpi * dpi / 1e6:.0f} million pixels: at most 200", parameter="--dpi")
+        raise SpecError(
+            f"makes a picture of {width * height * dpi * dpi / 1e6:.0f} million pixels: at most 200", parameter="--dpi"
+        )
 
 
 def _draw_file(
@@ -110,7 +121,9 @@ def file_stem(entries: Sequence[Entry]) -> str:
     if len(entries) > 1 and len(files) == 1 and (file := files.pop()) is not None:
         name = Path(file).stem.strip("<>")
     else:
-        name = "-".join(entry.name for entry in entries[:4]) + (f"-and-{len(entries) - 4}-more" if len(entries) > 4 else "")
+        name = "-".join(entry.name for entry in entries[:4]) + (
+            f"-and-{len(entries) - 4}-more" if len(entries) > 4 else ""
+        )
     safe = re.sub(r"[^\w.+-]+", "-", name).strip("-.") or "schedule"
     return safe[:100]
 

@@ -9,7 +9,7 @@ from lrsched_cli.cli.command import made
 from lrsched_cli.schema import schema as schema_of_files
 
 
-def command(args: list[str]) -> Any:  # noqa: ARG001
+def command(args: list[str]) -> Any:
     """The command for one call with these arguments."""
     return made("schema", schema)
 

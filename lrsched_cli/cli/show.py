@@ -21,7 +21,7 @@ from lrsched_cli.trace import Trace
 TICKS = 100
 
 
-def command(args: list[str]) -> Any:  # noqa: ARG001
+def command(args: list[str]) -> Any:
     """The command for one call with these arguments."""
     return made("show", show)
 
@@ -44,7 +44,14 @@ def show(
 def explanation(kind: type[Schedule]) -> list[str]:
     """The lines that explain a kind."""
     also = f" (also {', '.join(kind.aliases)})" if kind.aliases else ""
-    lines = [f"{kind.kind}{also}", f"  {kind.__doc__}", "", f"  rate(t) = {kind.formula}", f"  Source: {kind.source}", ""]
+    lines = [
+        f"{kind.kind}{also}",
+        f"  {kind.__doc__}",
+        "",
+        f"  rate(t) = {kind.formula}",
+        f"  Source: {kind.source}",
+        "",
+    ]
     lines.append("Parameters")
     for name, param in params_of(kind).items():
         default = default_of(kind, name)

@@ -31,14 +31,18 @@ def table(
     entries: list[Entry],
     *,
     format: Annotated[str, typer.Option("--format", metavar="|".join(FORMATS), help="How it is written.")] = "table",
-    every: Annotated[str | None, typer.Option("--every", "--stride", metavar="TICKS", help="Only every so many ticks.")] = None,
+    every: Annotated[
+        str | None, typer.Option("--every", "--stride", metavar="TICKS", help="Only every so many ticks.")
+    ] = None,
     changes: Annotated[bool, typer.Option("--changes", help="Only the ticks at which the rate changes.")] = False,
     at: Annotated[str | None, typer.Option("--at", metavar="T,T,...", help="Only these ticks.")] = None,
     first: Annotated[str | None, typer.Option("--from", metavar="TICK", help="From this tick on.")] = None,
     last: Annotated[str | None, typer.Option("--to", metavar="TICK", help="Up to and with this tick.")] = None,
     when: Annotated[
         str | None,
-        typer.Option("--when", metavar="used|after", help="The rate used for the tick, or the scheduler's after its step."),
+        typer.Option(
+            "--when", metavar="used|after", help="The rate used for the tick, or the scheduler's after its step."
+        ),
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to a file.")] = None,
     assign: Annotated[
@@ -108,4 +112,7 @@ def _to_terminal(traces: Sequence[Trace], selection: Selection, when: str | None
     rows = readable(traces)
     console.print(formats.rich_table(traces, [rows], when))
     interval = traces[0].interval
-    say(f"{len(rows)} of {total} {interval}s; --every 1 shows all, --changes where the rate changes, --format csv for a file")
+    say(
+        f"{len(rows)} of {total} {interval}s; --every 1 shows all, --changes where the rate changes, "
+        "--format csv -o FILE writes them"
+    )

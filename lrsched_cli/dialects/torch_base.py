@@ -1,8 +1,9 @@
 """What the torch kinds share: the parameter group they act on, and the step by which one rate follows from another.
 
-A torch scheduler holds no curve: each ``step()`` changes the optimizer's current rate. Alone that makes no difference,
-and every kind has a closed form. Where several act on one optimizer (``SequentialLR``, ``ChainedScheduler``) it does, so
-a kind also says what one step, its constructor and the start of a segment do to a rate that others have changed.
+A torch scheduler holds no curve: each ``step()`` changes the optimizer's current rate. Alone that makes no
+difference, and every kind has a closed form. Where several act on one optimizer (``SequentialLR``,
+``ChainedScheduler``) it does, so a kind also says what one step, its constructor and the start of a segment do to a
+rate that others have changed.
 """
 
 from __future__ import annotations
@@ -154,10 +155,10 @@ class TorchSchedule(Schedule):
     def last_tick(self) -> int | None:
         return None if self.failure is None else self.failure.tick - 1
 
-    def _require(self, tick: int) -> None:
+    def require(self, tick: int) -> None:
         if not self.unresolved and self.failure is not None and tick >= self.failure.tick:
             raise SpecError(f"{self.kind} raises in torch at tick {self.failure.tick}: {self.failure.reason}")
-        super()._require(tick)
+        super().require(tick)
 
     # What it does to a rate that others change too. Clocks are those of the scheduler itself (``last_epoch``).
 
@@ -168,7 +169,7 @@ class TorchSchedule(Schedule):
             group.lr = float(bound.step_to(np.zeros(1))(np.full(1, group.lr))[0])
         return bound
 
-    def under(self, group: Group) -> Self:
+    def under(self, group: Group) -> Self:  # noqa: ARG002 - most read nothing
         """The schedule with the levels that it reads from the group at every step."""
         return self
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -24,7 +25,7 @@ from lrsched_cli.dialects.torch_decay import (
     PolynomialLR,
     StepLR,
 )
-from lrsched_cli.dialects.torch_phases import Chain, Leaf, Node, Phase, Sequence_, phases_of
+from lrsched_cli.dialects.torch_phases import Chain, Leaf, Node, Phase, Segments, phases_of
 from lrsched_cli.errors import SpecError, must, nearest, shown
 from lrsched_cli.run import Scope
 from lrsched_cli.schedules.base import Mark, Schedule
@@ -76,9 +77,9 @@ class Composed(TorchSchedule):
 
     # What follows from the members' turns.
 
+    @abstractmethod
     def node(self, group: Group) -> Node:
         """The scheduler object and its members, as their constructors leave them."""
-        raise TypeError  # pragma: no cover - every kind has its own
 
     def _nodes(self, group: Group) -> list[Node]:
         return [m.node(group) if isinstance(m, Composed) else Leaf(m, group) for m in self.schedulers]
@@ -140,7 +141,7 @@ class SequentialLR(Composed):
                 raise SpecError(f"must not decrease, got {after} after {before}", parameter="milestones")
 
     def node(self, group: Group) -> Node:
-        return Sequence_(lambda: self._nodes(group), self.milestones, group)
+        return Segments(lambda: self._nodes(group), self.milestones, group)
 
     @property
     def length(self) -> int | None:

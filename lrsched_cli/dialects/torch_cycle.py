@@ -247,10 +247,10 @@ class OneCycleLR(Cycling):
     @classmethod
     def own_length(cls, given: Mapping[str, Any]) -> tuple[int, str] | None:
         """The ticks and interval of its own length, where the parameters say it in plain numbers."""
-        total, epochs, per_epoch = (given.get(name) for name in ("total_steps", "epochs", "steps_per_epoch"))
-        if total is None and type(epochs) is int and type(per_epoch) is int:
-            total = epochs * per_epoch
-        return (total, "step") if type(total) is int and total > 0 else None
+        epochs, per_epoch = given.get("epochs"), given.get("steps_per_epoch")
+        if given.get("total_steps") is None and type(epochs) is int and type(per_epoch) is int:
+            return (epochs * per_epoch, "step") if epochs > 0 and per_epoch > 0 else None
+        return super().own_length(given)
 
     def check(self) -> None:
         super().check()
@@ -366,13 +366,9 @@ class ReduceLROnPlateau(MetricDriven):
     cooldown: float = param("ticks", 0, "Epochs after a cut in which none is bad.")
     min_lr: float = per_group("number", 0.0, "The floor.")
     eps: float = param("number", 1e-8, "A cut smaller than this is not made.")
-    metrics: tuple[float, ...] | None = param("metrics", None, "The metric of each epoch.")
-
-    @classmethod
-    def own_length(cls, given: Mapping[str, Any]) -> tuple[int, str] | None:
-        """The ticks and interval of its own length: one epoch for each metric."""
-        metrics = given.get("metrics")
-        return (len(metrics), "epoch") if isinstance(metrics, (list, tuple)) and metrics else None
+    metrics: tuple[float, ...] | None = param(
+        "metrics", None, "The metric of every tick: numbers, or FILE:COLUMN.", length="epoch"
+    )
 
     @cached_property
     def _table(self) -> tuple[Array, Array]:

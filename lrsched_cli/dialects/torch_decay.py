@@ -176,7 +176,7 @@ class MultiStepLR(Chainable):
         return Step(0.0, 0.0, self.lr * self.gamma ** sum(m <= 0 for m in self.milestones))
 
     def next_knot(self, t: Array) -> Array:
-        return next_of(self._table[0], t)
+        return next_of(self._table[0].tolist(), t)
 
     @property
     def marks(self) -> tuple[Mark, ...]:
@@ -297,7 +297,7 @@ class ExponentialLR(Chainable):
         return power_of(self.gamma, t)
 
     def step_to(self, clock: Array) -> Step:
-        return Step(self.gamma)
+        return Step(np.full(clock.shape, self.gamma))
 
     def next_knot(self, t: Array) -> Array:
         return super().next_knot(t) if self.gamma > 0 else t + 1
@@ -388,7 +388,7 @@ class CosineAnnealingLR(Chainable):
         return self._half if is_whole(self.T_max) else math.inf
 
     def part(self, t: Times) -> Any:
-        if math.isinf(self.T_max):
+        if math.isinf(self.T_max) or self.T_max == 0:
             return 1.0
         # The clock is reduced to one wave so that no digit is lost far out.
         return periodic(lambda x: cos_pi(x / self._half) * 0.5 + 0.5, t, 2 * self._half)

@@ -106,7 +106,7 @@ class Leaf:
             group.momentum = self.schedule.under(group).momentum_at(clock, group.momentum)
 
 
-class Sequence_(Node):
+class Segments(Node):
     """A SequentialLR."""
 
     def __init__(self, members: Callable[[], list[Node]], milestones: Sequence[float], group: Group) -> None:
@@ -136,7 +136,7 @@ class Sequence_(Node):
         # Its own clock was not turned back, so that its milestones come one tick early from here on.
         self.step(group)
 
-    def enter(self, group: Group) -> None:
+    def enter(self, group: Group) -> None:  # noqa: ARG002 - torch has no such method here
         raise Raised("torch.SequentialLR can only be the first segment of another")
 
     def undo(self) -> None:
@@ -167,7 +167,7 @@ class Chain(Node):
 
     start = step
 
-    def enter(self, group: Group) -> None:
+    def enter(self, group: Group) -> None:  # noqa: ARG002 - torch has no such method here
         raise Raised("torch.ChainedScheduler can only be the first segment of torch.SequentialLR")
 
     def undo(self) -> None:
@@ -241,12 +241,12 @@ class Phase:
         ((schedule, clock),) = self._chainable
         own = float(filled(schedule.curve(np.array([float(clock)])), 1)[0])
         if 0 < schedule.regular_until < clock:
-            # Past the floor of a cosine the rate depends on nothing before it; it is too small there to compare closely.
+            # Past the floor of a cosine the rate depends on nothing before it, and is too small to compare closely.
             return math.isclose(own, self.rate, rel_tol=0, abs_tol=1e-12 * (abs(schedule.lr) + abs(schedule.center)))
         return clock == 0 and math.isclose(own, self.rate, rel_tol=1e-13)
 
     def _parts(self) -> list[float] | None:
-        """The part of its rate that each scheduler has at the start, or None where ratios to it do not say what follows."""
+        """The part that each scheduler has at the start, or None where ratios to it do not say what follows."""
         chainable = self._chainable
         if len({schedule.center for schedule, _ in chainable}) > 1:
             return None
@@ -275,9 +275,8 @@ class Phase:
         return [schedule.step_to(ticks + clock) for schedule, clock in self.members]
 
     def _members_knots(self, t: Array) -> Array:
-        knots = (schedule.next_knot(self._clock(t, i)) for i, (schedule, _) in enumerate(self.members))
-        shifts = (self.start - clock for _, clock in self.members)
-        return np.asarray(np.min([knot + shift for knot, shift in zip(knots, shifts, strict=True)], axis=0))
+        shifts = [(schedule, clock - self.start) for schedule, clock in self.members]
+        return np.asarray(np.min([schedule.next_knot(t + shift) - shift for schedule, shift in shifts], axis=0))
 
     def _product_knots(self, t: Array) -> Array:
         """The knots of the members; every tick while one of them rises and another falls."""

@@ -13,17 +13,14 @@ from lrsched_cli.schedules.decay import (
     InverseTime,
     Linear,
     MultiStep,
-    Piecewise,
     Polynomial,
-    RangeTest,
     Rex,
     Step,
-    Swa,
     Tanh,
-    Wsd,
 )
 from lrsched_cli.schedules.expression import Expression
 from lrsched_cli.schedules.metric import Greedy, Plateau
+from lrsched_cli.schedules.phases import Piecewise, RangeTest, Swa, Wsd
 
 #: The canonical kinds in the order in which they are shown.
 CANONICAL: dict[str, type[Schedule]] = {

@@ -275,7 +275,7 @@ class Finite(Schedule):
         return next_periodic([0, *inner, length, *back], 2 * length, t)
 
 
-def next_of(points: Sequence[float], t: Array) -> Array:
+def next_of(points: Sequence[float] | Array, t: Array) -> Array:
     """For each tick the first whole tick at or after one of the points, given in order, that is later than it."""
     ends = np.append(np.ceil(np.asarray(points, dtype=np.float64)), np.inf)
     return np.asarray(ends[np.searchsorted(ends, t, side="right")])

@@ -67,11 +67,11 @@ class Wrapper(Schedule):
 
 #: How far a warm-up has come, as a function of the part of it that is over and of its length in ticks.
 WARMUP_SHAPES: dict[str, Callable[[Any, float], Any]] = {
-    "linear": lambda x, ticks: x,
-    "cosine": lambda x, ticks: (1 - cos_pi(x)) / 2,
-    "1-sqrt": lambda x, ticks: 1 - sqrt(1 - x),
+    "linear": lambda x, _: x,
+    "cosine": lambda x, _: (1 - cos_pi(x)) / 2,
+    "1-sqrt": lambda x, _: 1 - sqrt(1 - x),
     # 1 - exp(-x), as pytorch_warmup's exponential one, scaled so that it arrives.
-    "exp": lambda x, ticks: (1 - exp(-x)) / (1 - math.exp(-1)),
+    "exp": lambda x, _: (1 - exp(-x)) / (1 - math.exp(-1)),
     # The logarithm of the tick counted from 1, as in DeepSpeed's WarmupLR.
     "log": lambda x, ticks: log(x * ticks + 1) / math.log(ticks + 1),
 }
@@ -233,7 +233,7 @@ class InSequence(Finite):
             assert previous is not None
             if follow is None:
                 level = previous(max(start - before - 1, 0)) if start else previous(0)
-                follow = Follow(of=self.parts[0], rule=lambda _, level=level: level)
+                follow = Follow(of=self.parts[0], rule=_constantly(level))
             filled.append(follow)
             previous = follow
         return InSequence(parts=tuple(filled), starts=self.starts)
@@ -241,6 +241,10 @@ class InSequence(Finite):
     @property
     def notes(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(note for part in self.parts for note in part.notes))
+
+
+def _constantly(level: float) -> Callable[[Times], float]:
+    return lambda _: level
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -376,4 +380,3 @@ class Grouped(Wrapper):
     @property
     def groups(self) -> Mapping[str, Schedule]:
         return self.members
-

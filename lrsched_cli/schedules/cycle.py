@@ -9,10 +9,21 @@ from typing import Any
 import numpy as np
 
 from lrsched_cli.errors import SpecError
-from lrsched_cli.schedules.base import AFTER, Finite, Mark, Schedule, next_of, next_periodic, refuse_above
+from lrsched_cli.schedules.base import AFTER, Finite, Mark, Schedule, next_periodic, refuse_above
 from lrsched_cli.schedules.decay import TORCH
 from lrsched_cli.schedules.parameters import REST, Derived, param, percent
-from lrsched_cli.schedules.ticks import Array, Times, cos_pi, cycle, cycle_start, per_cycle, periodic, piecewise, power_of, written
+from lrsched_cli.schedules.ticks import (
+    Array,
+    Times,
+    cos_pi,
+    cycle,
+    cycle_start,
+    per_cycle,
+    periodic,
+    piecewise,
+    power_of,
+    written,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +168,9 @@ class Cyclic(Finite):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        return () if self.cycle_momentum else ("momentum is left alone (cycle_momentum is off; torch.CyclicLR cycles it)",)
+        return (
+            () if self.cycle_momentum else ("momentum is left alone (cycle_momentum is off; torch.CyclicLR cycles it)",)
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,7 +209,7 @@ class OneCycle(Finite):
 
     @property
     def ends(self) -> tuple[float, ...]:
-        """Where the phases end, as torch counts: the last at the last update, the peak where it may fall between two."""
+        """Where the phases end, as torch counts: the last at the last update, the peak maybe between two."""
         peak = self.pct_start * self.total_steps - 1
         inner = (peak, 2 * self.pct_start * self.total_steps - 2) if self.three_phase else (peak,)
         return (*inner, self.total_steps - 1)

@@ -142,7 +142,9 @@ class _Builder:
 
     def _refused(self, node: ast.AST) -> SpecError:
         found = ast.get_source_segment(self.text.strip(), node) or type(node).__name__
-        return SpecError(f"must be arithmetic on {', '.join(self._known)}, got {shown(found)}", parameter=self.parameter)
+        return SpecError(
+            f"must be arithmetic on {', '.join(self._known)}, got {shown(found)}", parameter=self.parameter
+        )
 
     @property
     def _known(self) -> list[str]:
@@ -224,7 +226,11 @@ class _Builder:
 
     def _call(self, node: ast.Call) -> Part:
         function = node.func
-        if isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name) and function.value.id in PREFIXES:
+        if (
+            isinstance(function, ast.Attribute)
+            and isinstance(function.value, ast.Name)
+            and function.value.id in PREFIXES
+        ):
             function = ast.Name(function.attr)
         name = function.id if isinstance(function, ast.Name) else ""
         apply = FUNCTIONS.get(name)
@@ -314,7 +320,9 @@ class Expression(Schedule):
     source: ClassVar[str] = "torch.optim.lr_scheduler.LambdaLR, as a rate instead of a factor"
 
     expr: str = param(
-        "expression", "lr * (1 + cos(pi * t / total)) / 2", "Arithmetic on t, lr, total and pi; min, max, exp and so on."
+        "expression",
+        "lr * (1 + cos(pi * t / total)) / 2",
+        "Arithmetic on t, lr, total and pi; min, max, exp and so on.",
     )
     total: int = param("duration", REST, "What `total` stands for.", ge=1)
 

@@ -106,7 +106,7 @@ def _records(loss: Array, block: int = 64) -> npt.NDArray[np.intp]:
     rows, columns = np.nonzero(padded < lowest_before[:, None])
     near = rows * block + columns
     values = loss[near]
-    return near[values < np.concatenate(([np.inf], np.minimum.accumulate(values)[:-1]))]
+    return np.asarray(near[values < np.concatenate(([np.inf], np.minimum.accumulate(values)[:-1]))])
 
 
 def _slack(threshold: float, threshold_mode: str, relative: float) -> Callable[[Any], Any]:

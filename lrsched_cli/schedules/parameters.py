@@ -87,7 +87,9 @@ class Param:
     def condition(self) -> str:
         """What must hold of a value, in words."""
         if self.type == "choice":
-            return " or ".join([", ".join(self.choices[:-1]), self.choices[-1]] if len(self.choices) > 1 else self.choices)
+            return " or ".join(
+                [", ".join(self.choices[:-1]), self.choices[-1]] if len(self.choices) > 1 else self.choices
+            )
         nouns = {
             "number": "a finite number",
             "integer": "a whole number",
@@ -120,7 +122,7 @@ class Param:
             for item in value:
                 self.check(name, item)
             return
-        if isinstance(value, bool) or not isinstance(value, Real):
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
             return
         within = (
             (self.ge is None or value >= self.ge)
@@ -153,7 +155,7 @@ def default_of(kind: type, name: str) -> Any:
 def _number(param: Param, name: str, value: Any, scope: Scope | None) -> float:
     if not is_number(value):
         raise must(name, param.condition, value)
-    return _plain(value)
+    return float(value) if isinstance(value, float) else _plain(value)  # type: ignore[no-any-return]
 
 
 def _plain(value: Any) -> Any:
@@ -174,23 +176,17 @@ def _integer(param: Param, name: str, value: Any, scope: Scope | None) -> int:
 
 
 def _ticks(param: Param, name: str, value: Any, scope: Scope | None) -> Any:
-    if isinstance(value, Duration):
-        duration = value
-    elif isinstance(value, str):
-        try:
-            duration = Duration.parse(value)
-        except SpecError as error:
-            error.parameter = name
-            raise
-    elif param.type in ("duration", "durations") and (not is_number(value) or value != int(value)):
-        raise must(name, param.condition, value)
-    elif isinstance(value, bool) or not isinstance(value, Real):
-        raise must(name, param.condition, value)
-    else:
-        return int(value) if param.type in ("duration", "durations") else _plain(value)
-    if scope is None:
-        return FromRun(str(duration), lambda later: later.clock.ticks(duration))
+    if not isinstance(value, (Duration, str)):
+        whole = param.type in ("duration", "durations")
+        if isinstance(value, bool) or not isinstance(value, Real) or (whole and not is_number(value)):
+            raise must(name, param.condition, value)
+        if whole and value != int(value):  # type: ignore[call-overload]
+            raise must(name, param.condition, value)
+        return int(value) if whole else _plain(value)  # type: ignore[call-overload]
     try:
+        duration = Duration.parse(value) if isinstance(value, str) else value
+        if scope is None:
+            return FromRun(str(duration), lambda later: later.clock.ticks(duration))
         return scope.clock.ticks(duration)
     except SpecError as error:
         error.parameter = name

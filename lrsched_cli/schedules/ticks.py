@@ -121,7 +121,7 @@ def _powers(base: float, step: float, n: int) -> Array:
 def cos_pi(x: Times) -> Array:
     """``cos(pi * x)``; on a row by angle addition, within 1e-15 of NumPy's cosine."""
     if not isinstance(x, Ticks):
-        return np.asarray(np.cos(np.pi * x))
+        return np.cos(np.pi * x)
     cos, sin = _wave(x.step, x.n)
     phase = np.pi * float(np.fmod(x.start, 2.0))
     out = cos * np.cos(phase)
@@ -151,9 +151,9 @@ def _integer_powers(base: float, x: Array) -> Array:
     return np.asarray(table[(x - low).astype(np.intp)])
 
 
-def pow_(x: Times, power: float) -> Array:
-    """``x ** power`` with a float power; the common powers without ``np.power``."""
-    x = written(x)
+def pow_(base: Times, power: float) -> Array:
+    """``base ** power`` with a float power; the common powers without ``np.power``."""
+    x: Array = written(base)
     if power == 1:
         return x
     if power == 2:
@@ -180,7 +180,7 @@ def floor(x: Times) -> Times | float:
 
 
 def sqrt(x: Times) -> Array:
-    return np.sqrt(written(x))
+    return np.asarray(np.sqrt(written(x)))
 
 
 def exp(x: Times) -> Array:
@@ -188,11 +188,11 @@ def exp(x: Times) -> Array:
 
 
 def log(x: Times) -> Array:
-    return np.log(written(x))
+    return np.asarray(np.log(written(x)))
 
 
 def tanh(x: Times) -> Array:
-    return np.tanh(written(x))
+    return np.asarray(np.tanh(written(x)))
 
 
 def minimum(x: Times, bound: float) -> Times:
@@ -202,10 +202,11 @@ def minimum(x: Times, bound: float) -> Times:
             return x
         if min(x.start, x.last) >= bound:
             return Ticks(bound, 0, x.n)
-    return np.minimum(written(x), bound)
+        x = x.array
+    return np.minimum(x, bound)
 
 
-def piecewise(t: Times, starts: Sequence[float], pieces: Sequence[Callable[[Any], Any]]) -> Array:
+def piecewise(t: Times, starts: Sequence[float] | Array, pieces: Sequence[Callable[[Any], Any]]) -> Array:
     """Piece ``i`` rules from ``starts[i - 1]`` on; ``pieces[0]`` before the first start.
 
     Each piece is evaluated only on its own ticks, so it need not make sense elsewhere.
@@ -220,13 +221,13 @@ def piecewise(t: Times, starts: Sequence[float], pieces: Sequence[Callable[[Any]
             if high > low:
                 out[low:high] = written(pieces[i](Ticks(t.start + low * t.step, t.step, high - low)))
         return out
-    t = written(t)
-    which = np.searchsorted(np.asarray(starts, dtype=np.float64), t, side="right")
-    out = np.empty(t.shape)
+    ticks: Array = written(t)
+    which = np.searchsorted(np.asarray(starts, dtype=np.float64), ticks, side="right")
+    out = np.empty(ticks.shape)
     for i in range(which.min(initial=len(starts)), which.max(initial=-1) + 1):
         mine = which == i
         if mine.any():
-            out[mine] = written(pieces[i](t[mine]))
+            out[mine] = written(pieces[i](ticks[mine]))
     return out
 
 

@@ -9,14 +9,12 @@ from itertools import pairwise
 
 from lrsched_cli.errors import SpecError, must
 from lrsched_cli.schedules.base import Mark, Schedule
+from lrsched_cli.show.curve import DECADES
 from lrsched_cli.show.summary import printable
 from lrsched_cli.simulate import Trace
 
 X_AXES = ("step", "epoch", "fraction", "tokens")
 X_LABELS = {"step": "step", "epoch": "epoch", "fraction": "fraction of the run", "tokens": "tokens"}
-
-#: A logarithmic axis shows at most this many powers of ten; rates further below the peak fall off the bottom.
-DECADES = 15
 
 
 @dataclass(frozen=True)

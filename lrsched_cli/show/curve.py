@@ -18,15 +18,17 @@ from lrsched_cli.schedules.ticks import Array
 #: Up to this many ticks a column every tick is kept.
 EVERY = 4
 #: A column with more knots than this is crowded: neighbouring lines touch, and only the envelope shows.
-CROWDED = 4
-#: Parts into which a crowded column is cut, so that round line joins a part apart look like a straight edge.
-PARTS = 4
+CROWDED = 8
+#: Parts into which a crowded column is cut, so that strokes a part apart leave no gap and a straight edge.
+PARTS = 2
 #: Knots that are followed from the start of a crowded part, and from its later places.
 FOLLOW, GLANCE = 24, 8
 #: Ticks of a part up to which all of them are looked at.
 WINDOW = 64
 #: How far, in pixels, a curve may lie from the line that stands for it.
-TOLERANCE = 0.02
+TOLERANCE = 0.003
+#: A logarithmic axis shows at most this many powers of ten; rates further below the peak fall off the bottom.
+DECADES = 15
 #: Up to this many ticks a mean is summed from every one of them.
 SUMMED = 200_000
 #: Columns of the extremes and of the mean, which have no pixels.
@@ -171,7 +173,8 @@ class _pixel_height:  # noqa: N801 - used as a function
 
     def __init__(self, rates: Array, rows: int, log: bool) -> None:
         shown = rates[np.isfinite(rates) & ((rates > 0) | (not log))]
-        self.log, self.floor, self.unit = log, float(shown.min(initial=np.inf)), 1.0
+        self.log, self.unit = log, 1.0
+        self.floor = max(float(shown.min(initial=np.inf)), float(shown.max(initial=0.0)) * 10.0**-DECADES)
         span = float(np.ptp(self._scaled(shown))) if len(shown) else 0.0
         self.unit = rows / span if span > 0 else 0.0
 
@@ -183,7 +186,7 @@ class _pixel_height:  # noqa: N801 - used as a function
 
 
 def _envelope(schedule: Schedule, bounds: Whole, crowded: npt.NDArray[np.bool_]) -> Whole:
-    """First tick, lowest, highest and last of each part of the crowded columns."""
+    """The lowest and the highest tick of each part of the crowded columns."""
     if not crowded.any():
         return np.empty(0, dtype=np.int64)
     first, width = bounds[:-1][crowded], np.diff(bounds)[crowded]
@@ -193,7 +196,7 @@ def _envelope(schedule: Schedule, bounds: Whole, crowded: npt.NDArray[np.bool_])
     ticks = _looks(schedule, low, high)
     rates = schedule(ticks)
     rows = np.arange(len(ticks))
-    return np.concatenate([low, ticks[rows, rates.argmin(axis=1)], ticks[rows, rates.argmax(axis=1)], high - 1])
+    return np.concatenate([ticks[rows, rates.argmin(axis=1)], ticks[rows, rates.argmax(axis=1)]])
 
 
 def _looks(schedule: Schedule, low: Whole, high: Whole) -> Whole:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -39,6 +40,9 @@ FORMATS: dict[str, dict[str, Any]] = {
 STAIRCASE = 40
 #: A change so many times larger than those of the ticks before and after is a jump.
 JUMP = 8
+
+#: Pixels that a line may go up and down before it is drawn in pieces: Agg keeps a cell for each, and has a limit.
+STROKE = 2_000_000
 
 # Lengths on the sheet, in inches.
 LEFT, RIGHT, BOTTOM, EDGE, GAP = 0.82, 0.22, 0.56, 0.16, 0.14
@@ -224,14 +228,14 @@ class _Sheet:
             if any(np.array_equal(one.x, d.x) and np.allclose(one.y, d.y, 1e-6, 0) for d in drawn[:place]):
                 dash = OVER
             # Not snapped to whole pixels, which Matplotlib does to some curves and not to others.
-            line = Line2D(one.x, one.y, color=colour, linestyle=dash, linewidth=self._pen(one), zorder=3, snap=False)
-            axes.add_line(line)
-
-    def _pen(self, one: _Drawn) -> float:
-        """The width of a line in points, finer where cycles are so narrow that it would fill the space between."""
-        y = one.y[np.isfinite(one.y)]
-        travel = float(np.abs(np.diff(y)).sum()) / (float(np.ptp(y)) or 1.0) if len(y) else 0.0
-        return min(max(0.8 * 72 * (self.width - LEFT - RIGHT) / max(travel, 1.0), FINE), PEN)
+            travel = _travel(one.y)
+            # Finer where cycles are so narrow that the line would fill the space between.
+            pen = min(max(0.8 * 72 * (self.width - LEFT - RIGHT) / max(travel[-1], 1.0), FINE), PEN)
+            piece = (travel * self.rows / STROKE).astype(np.int64)
+            cuts = [0, *(np.flatnonzero(np.diff(piece)) + 1), len(piece)]
+            for low, high in pairwise(cuts):
+                x, y = one.x[max(low - 1, 0) : high], one.y[max(low - 1, 0) : high]
+                axes.add_line(Line2D(x, y, color=colour, linestyle=dash, linewidth=pen, zorder=3, snap=False))
 
     def _fallen(self, axes: Axes, drawn: list[_Drawn], bottom: float) -> None:
         """Arrows where a rate leaves a logarithmic axis through its floor, and a word on what they mean."""
@@ -366,6 +370,12 @@ class _Sheet:
             lines.append(text[:cut].rstrip())
             text = text[cut:].lstrip()
         return [*lines, text] if text else lines
+
+
+def _travel(y: Array) -> Array:
+    """How far a curve has gone up and down until each of its points, in heights of the whole curve."""
+    shown = np.nan_to_num(y, posinf=0.0, neginf=0.0)
+    return np.append(0.0, np.cumsum(np.abs(np.diff(shown)))) / (float(np.ptp(shown)) or 1.0)
 
 
 def _range(drawn: Sequence[_Drawn], positive: bool = False) -> tuple[float, float]:

@@ -10,6 +10,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from lrsched_cli.schedules.base import Schedule
 from lrsched_cli.show.rows import CHUNK, Column, Ticks, epoch_column, rate_columns
 from lrsched_cli.trace import Trace
 
@@ -57,7 +58,7 @@ def write_json(
             out.write(f", {json.dumps(key)}: ")
             _write_array(out, chunks(trace), at)
         out.write(', "momentum": ')
-        _write_array(out, chunks(trace), lambda ticks, m=schedule.momentum: m and m(ticks))
+        _write_array(out, chunks(trace), _or_none(schedule.momentum))
         if schedule.groups:
             out.write(', "groups": {')
             for i, (name, group) in enumerate(schedule.groups.items()):
@@ -66,6 +67,10 @@ def write_json(
             out.write("}")
         out.write("}")
     out.write(f'], "run": {json.dumps(run)}}}\n')
+
+
+def _or_none(schedule: Schedule | None) -> Callable[[Ticks], Any]:
+    return schedule if schedule is not None else lambda ticks: None
 
 
 def _write_array(out: TextIO, chunks: Iterable[Ticks], at: Callable[[Ticks], Any]) -> None:
