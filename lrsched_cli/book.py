@@ -13,7 +13,7 @@ from lrsched_cli.kinds import find_kind
 from lrsched_cli.run import Run
 from lrsched_cli.schedules.base import Schedule
 from lrsched_cli.schedules.parameters import params_of
-from lrsched_cli.spec import ENTRY_KEYS, Place, run_of, trace_of
+from lrsched_cli.spec import ENTRY_KEYS, Place, overlaid, run_of, trace_of
 from lrsched_cli.trace import Trace
 
 FILE_KEYS = ("run", "lr", "defaults", "schedules")
@@ -49,15 +49,6 @@ class Entry:
     def trace(self) -> Trace:
         """Build it and simulate it on its run; raises ``SpecError`` saying where it was written."""
         return trace_of(self.spec, self.run, self.place, self.name)
-
-
-def overlaid(spec: Mapping[str, Any], values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A copy of an entry with values replaced; what was written in a file keeps its lines."""
-    out: Any = copy.copy(spec)
-    out.update(values)
-    if hasattr(out, "lines"):
-        out.lines = {key: line for key, line in out.lines.items() if key not in values}
-    return out  # type: ignore[no-any-return]
 
 
 class Book(Mapping[str, Schedule]):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from lrsched_cli.errors import SpecError, must, nearest, shown
-from lrsched_cli.kinds import kind_named
+from lrsched_cli.kinds import find_kind, kind_named
 from lrsched_cli.run import Clock, Duration, Run, Scope, is_number
 from lrsched_cli.schedules.base import AFTER, Schedule
 from lrsched_cli.schedules.compose import (
@@ -66,12 +67,32 @@ def trace_of(spec: Mapping[str, Any], run: Run, place: Place, name: str) -> Trac
     try:
         if isinstance(spec, Mapping) and spec.get("run") is not None:
             run = run_of(spec["run"], place).over(run)
+        spec = _with_metrics(spec, place)
         clock = run.clock(_own_length(spec))
         schedule = build(spec, Scope.of(clock, run.lr), place)
         schedule.require(clock.total - 1)
     except SpecError as error:
         raise error.locate(entry=place.name or name, file=place.file, line=_line(spec, error)) from None
     return Trace(name, schedule, clock)
+
+
+def overlaid(spec: Mapping[str, Any], values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A copy of an entry with values replaced; what was written in a file keeps its lines."""
+    out: Any = copy.copy(spec)
+    out.update(values)
+    if hasattr(out, "lines"):
+        out.lines = {key: line for key, line in out.lines.items() if key not in values}
+    return out  # type: ignore[no-any-return]
+
+
+def _with_metrics(spec: Any, place: Place) -> Any:
+    """An entry whose metrics, where they name a file, are read: they say how long its run is."""
+    kind = find_kind(spec["kind"]) if isinstance(spec, Mapping) and isinstance(spec.get("kind"), str) else None
+    if kind is None or not isinstance(spec.get("metrics"), str) or "metrics" not in params_of(kind):
+        return spec
+    from lrsched_cli.metrics import parse_metrics  # only where a file is named
+
+    return overlaid(spec, {"metrics": parse_metrics(spec["metrics"], place.folder)})
 
 
 def run_of(value: Any, place: Place) -> Run:
@@ -165,14 +186,10 @@ def _form(spec: Mapping[str, Any]) -> tuple[str, Mapping[str, Param]]:
 
 
 def _kind(spec: Mapping[str, Any], scope: Scope, place: Place) -> Schedule:
+    spec = _with_metrics(spec, place)
     kind = kind_named(spec["kind"])
     params = params_of(kind)
     given = {name: value for name, value in spec.items() if name in params and value is not None}
-    for name, value in given.items():
-        if params[name].type == "metrics" and isinstance(value, str):
-            from lrsched_cli.metrics import parse_metrics  # only where a file is named
-
-            given[name] = parse_metrics(value, place.folder)
     return kind.from_params(given, scope)
 
 

@@ -195,7 +195,9 @@ def simple(wild: bool) -> dict[str, st.SearchStrategy[dict[str, Any]]]:
         "torch.ExponentialLR": some({"gamma": factors}),
         "torch.PolynomialLR": some({}, total_iters=lengths, power=one_of(1.0, 0.5, 2, 0.9, *((0, -1) if wild else ()))),
         "torch.CosineAnnealingLR": some({"T_max": lengths}, eta_min=floor),
-        "torch.CosineAnnealingWarmRestarts": some({"T_0": count}, T_mult=st.integers(0 if wild else 1, 3), eta_min=floor),
+        "torch.CosineAnnealingWarmRestarts": some(
+            {"T_0": count}, T_mult=st.integers(0 if wild else 1, 3), eta_min=floor
+        ),
         "torch.CyclicLR": some(
             {"base_lr": rate, "max_lr": rate},
             step_size_up=lengths,
@@ -218,7 +220,9 @@ def simple(wild: bool) -> dict[str, st.SearchStrategy[dict[str, Any]]]:
             **momentum,
         ),
         "torch.SWALR": some(
-            {"swa_lr": rate}, anneal_epochs=LENGTHS | one_of(0, *((2.0, -1) if wild else ())), anneal_strategy=one_of("cos", "linear")
+            {"swa_lr": rate},
+            anneal_epochs=LENGTHS | one_of(0, *((2.0, -1) if wild else ())),
+            anneal_strategy=one_of("cos", "linear"),
         ),
     }
 
@@ -246,7 +250,10 @@ def entry(kind: str, strategy: st.SearchStrategy[dict[str, Any]]) -> st.SearchSt
 
 
 LEAVES = st.one_of(
-    *(entry(kind, strategy.map(lambda p: {k: v for k, v in p.items() if k != "optimizer"})) for kind, strategy in simple(False).items())
+    *(
+        entry(kind, strategy.map(lambda p: {k: v for k, v in p.items() if k != "optimizer"}))
+        for kind, strategy in simple(False).items()
+    )
 )
 
 
@@ -258,13 +265,15 @@ def composed(members: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[di
         milestones = draw(st.lists(tick, min_size=len(schedulers) - 1, max_size=len(schedulers) - 1).map(sorted))
         return {"kind": "torch.SequentialLR", "schedulers": schedulers, "milestones": milestones}
 
-    chained = st.lists(members, min_size=1, max_size=3).map(lambda m: {"kind": "torch.ChainedScheduler", "schedulers": m})
+    chained = st.lists(members, min_size=1, max_size=3).map(
+        lambda m: {"kind": "torch.ChainedScheduler", "schedulers": m}
+    )
     return sequential() | chained
 
 
-FLAT = composed(LEAVES)
-NESTED = composed(LEAVES | FLAT)
-DEEP = composed(LEAVES | NESTED)
+COMPOSED = {"flat": composed(LEAVES)}
+COMPOSED["nested"] = composed(LEAVES | COMPOSED["flat"])
+COMPOSED["deep"] = composed(LEAVES | COMPOSED["nested"])
 RATES = one_of(0.1, 0.003, 1.0, 1)
 settled = settings(deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 
@@ -282,11 +291,9 @@ def test_plateau_equals_torch(data: st.DataObject, lr: float, total: int) -> Non
     check_against_torch("torch.ReduceLROnPlateau", data.draw(plateaus(total)), lr, total)
 
 
-@pytest.mark.parametrize("strategy", [FLAT, NESTED, DEEP], ids=["flat", "nested", "deep"])
+@pytest.mark.parametrize("depth", COMPOSED)
 @settings(settled, max_examples=150)
 @given(data=st.data(), lr=RATES, total=st.integers(1, 60), optimizer=one_of("sgd", "adam"))
-def test_composed_kinds_equal_torch(
-    strategy: st.SearchStrategy[dict[str, Any]], data: st.DataObject, lr: float, total: int, optimizer: str
-) -> None:
-    params = dict(data.draw(strategy))
+def test_composed_kinds_equal_torch(depth: str, data: st.DataObject, lr: float, total: int, optimizer: str) -> None:
+    params = dict(data.draw(COMPOSED[depth]))
     check_against_torch(params.pop("kind"), {**params, "optimizer": optimizer}, lr, total)

@@ -6,6 +6,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
@@ -63,8 +64,12 @@ def read_option(param: Param, text: Any) -> Any:
     """An option's text as the YAML would have the parameter's value."""
     if not isinstance(text, str):
         return text
-    if param.type in ("choice", "text", "expression", "metrics"):
+    if param.type in ("choice", "text", "expression"):
         return text
+    if param.type == "metrics":
+        from lrsched_cli.metrics import parse_metrics
+
+        return parse_metrics(text, Path())  # what the command line names is relative to where it is typed
     if param.type in ("numbers", "durations") or (param.grouped and "," in text):
         return [scalar(item) for item in text.split(",") if item.strip()]
     if param.type == "points":

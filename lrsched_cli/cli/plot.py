@@ -133,4 +133,5 @@ def _draw_terminal(traces: Sequence[Trace], options: PlotOptions) -> None:
 
     size = shutil.get_terminal_size((80, 24))
     width, height = max(min(size.columns, 160), 30), max(min(size.lines - 4, size.columns // 3, 28), 10)
-    print(render(traces, width, height, has_colour(sys.stdout), has_unicode(sys.stdout), options))  # noqa: T201
+    colour, unicode = has_colour(sys.stdout), has_unicode(sys.stdout)
+    print(render(traces, width, height, colour=colour, unicode=unicode, options=options))  # noqa: T201

@@ -9,7 +9,7 @@ import typer
 
 from lrsched_cli.cli.command import made
 from lrsched_cli.cli.options import flag_of
-from lrsched_cli.cli.talk import has_colour, has_unicode, is_terminal
+from lrsched_cli.cli.talk import has_colour, has_unicode
 from lrsched_cli.kinds import kind_named
 from lrsched_cli.run import Clock, Scope
 from lrsched_cli.schedules.base import Schedule
@@ -36,9 +36,8 @@ def show(
         return
     clock = Clock("epoch", TICKS)
     trace = Trace(found.kind, found.from_params({}, Scope.of(clock)), clock)
-    colour = has_colour(sys.stdout) and is_terminal(sys.stdout)
     print(f"\nWith its defaults, over {TICKS} epochs:\n")  # noqa: T201
-    print(render([trace], 78, 16, colour, has_unicode(sys.stdout)))  # noqa: T201
+    print(render([trace], 78, 16, colour=has_colour(sys.stdout), unicode=has_unicode(sys.stdout)))  # noqa: T201
 
 
 def explanation(kind: type[Schedule]) -> list[str]:

@@ -223,7 +223,10 @@ class Recursion:
                 f"{self.kind} needs every rate before it and is computed up to tick {LONGEST_RECURSION:.0e}, got {last}"
             )
         if last >= len(self.rates):
-            self._grow(min(max(last + 1, 2 * len(self.rates)), LONGEST_RECURSION + 1))
+            try:
+                self._grow(min(max(last + 1, 2 * len(self.rates)), LONGEST_RECURSION + 1))
+            except SpecError:  # further on than was asked for, perhaps
+                self._grow(last + 1)
         if isinstance(t, Ticks) and t.step == 1:
             rates = self.rates[int(t.start) : last + 1]
         else:

@@ -16,6 +16,7 @@ import numpy as np
 
 from lrsched_cli.dialects.torch_base import Chainable, Failure, Group, Recursion, Step, TorchSchedule
 from lrsched_cli.dialects.torch_cycle import CosineAnnealingWarmRestarts, Cycling
+from lrsched_cli.errors import SpecError
 from lrsched_cli.schedules.ticks import Array, Times, filled, piecewise, written
 
 #: A ratio to a part of the rate smaller than this has lost its digits.
@@ -97,8 +98,7 @@ class Leaf:
         if failure is not None and self.clock >= failure.tick:
             raise Raised(failure.reason)
         clock = np.array([float(self.clock)])
-        with np.errstate(all="ignore"):
-            rate = float(np.ravel(step_to(clock)(np.array([group.lr])))[0])
+        rate = float(np.ravel(step_to(clock)(np.array([group.lr])))[0])
         if not math.isfinite(rate):
             raise Raised(f"{self.schedule.kind} divides by zero, or overflows")
         group.lr = rate
@@ -194,6 +194,7 @@ class Phase:
     start: its first tick.
     lasts: the ticks that its rule holds for, at most.
     rule: the rates at ticks of the phase.
+    failure: the first tick at which one of its schedulers raises, if no other phase begins before.
     """
 
     def __init__(self, kind: str, start: int, group: Group, leaves: Sequence[Leaf]) -> None:
@@ -202,6 +203,7 @@ class Phase:
         self.momentum = group.momentum
         self.lasts: float = math.inf
         self.members = [(leaf.schedule.under(group), leaf.clock) for leaf in leaves]
+        self.failure = self._first_failure()
         self.cycling = next(
             (m for m in reversed(self.members) if isinstance(m[0], Cycling) and m[0].cycle_momentum), None
         )
@@ -297,9 +299,7 @@ class Phase:
         assert isinstance(schedule, Cycling)
         return schedule.momentum_curve(t + (clock - self.start))
 
-    @property
-    def failure(self) -> Failure | None:
-        """The first tick at which one of its schedulers raises, if no other phase begins before."""
+    def _first_failure(self) -> Failure | None:
         found = [
             Failure(self.start + failure.tick - clock, failure.reason)
             for schedule, clock in self.members
@@ -308,6 +308,7 @@ class Phase:
         return min(found, default=None)
 
 
+@np.errstate(all="ignore")
 def phases_of(kind: str, root: Callable[[Group], Node], lr: float) -> tuple[list[Phase], Failure | None]:
     """The phases of a scheduler with members on an optimizer with the rate ``lr``, and where it raises."""
     group = Group(lr)
@@ -323,14 +324,13 @@ def phases_of(kind: str, root: Callable[[Group], Node], lr: float) -> tuple[list
                 return phases, phase.failure
             if length == math.inf:
                 return phases, None
-            passed = int(length) - 1
-            node.advance(passed)
-            last = np.array([float(tick + passed)])
-            with np.errstate(all="ignore"):
-                group.lr = float(filled(phase.rule(last), 1)[0])
-                if group.momentum is not None:
-                    group.momentum = float(filled(phase.momentum_rule(last), 1)[0])
-            tick += int(length)
+            node.advance(int(length) - 1)
+            tick += int(length) - 1
+            last = np.array([float(tick)])
+            group.lr = float(filled(phase.rule(last), 1)[0])
+            if group.momentum is not None:
+                group.momentum = float(filled(phase.momentum_rule(last), 1)[0])
+            tick += 1
             node.step(group)
-    except Raised as raised:
+    except (Raised, SpecError) as raised:
         return phases, Failure(tick, str(raised))

@@ -11,7 +11,7 @@ from lrsched_cli.errors import SpecError, must
 from lrsched_cli.schedules.base import Mark, Schedule
 from lrsched_cli.show.curve import DECADES
 from lrsched_cli.show.summary import printable
-from lrsched_cli.simulate import Trace
+from lrsched_cli.trace import Trace
 
 X_AXES = ("step", "epoch", "fraction", "tokens")
 X_LABELS = {"step": "step", "epoch": "epoch", "fraction": "fraction of the run", "tokens": "tokens"}

@@ -85,7 +85,7 @@ def extremes(schedule: Schedule, start: int, stop: int) -> Extremes:
 
 
 def mean_rate(schedule: Schedule, start: int, stop: int) -> float:
-    """The mean rate over a range of ticks: exact up to 200,000 of them, else to about five digits."""
+    """The mean rate over a range of ticks: exact up to 200,000 of them, else to four digits or more."""
     count = stop - start
     if count <= SUMMED or schedule.cumulative:
         return float(schedule.values(start, stop).mean())
@@ -245,12 +245,14 @@ def _thinned(curve: Curve, columns: int) -> Curve:
 def _stretches(schedule: Schedule, bounds: Whole) -> tuple[Whole, Whole, Array]:
     """Stretches without a knot inside, first and last tick of each, and what each counts for.
 
-    A crowded column is represented by the whole cycles that follow its middle.
+    A crowded column is represented by the whole cycles in its middle.
     """
     low, high = bounds[:-1], bounds[1:]
     knots = _knots(schedule, bounds, FOLLOW + 1)
     crowded = np.isfinite(knots[:, FOLLOW])
-    window = _walk(schedule, (low + high)[crowded] / 2 // 1, high[crowded].astype(np.float64), FOLLOW + 1)
+    reach = (knots[crowded, FOLLOW] - knots[crowded, 0]) / 2
+    origin = np.floor((low + high)[crowded] / 2 - reach)
+    window = _walk(schedule, origin, high[crowded].astype(np.float64), FOLLOW + 1)
     cycles = (np.isfinite(window).sum(axis=1) - 1) // 2 * 2  # an even number of stretches: up and down
     crowded[np.flatnonzero(crowded)[cycles < 2]] = False
     window, cycles = window[cycles >= 2], cycles[cycles >= 2]

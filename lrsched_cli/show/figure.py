@@ -19,7 +19,7 @@ from lrsched_cli.show.axes import PlotOptions, Series
 from lrsched_cli.show.curve import reduce
 from lrsched_cli.show.summary import facts, printable, ticks
 from lrsched_cli.show.theme import FAINT, INK, OVER, style, themed, without_3d
-from lrsched_cli.simulate import Trace
+from lrsched_cli.trace import Trace
 
 with without_3d():
     from matplotlib.axes import Axes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lrsched_cli.show.curve import extremes, mean_rate
-from lrsched_cli.simulate import Trace
+from lrsched_cli.trace import Trace
 
 
 def summary(trace: Trace) -> str:

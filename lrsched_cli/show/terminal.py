@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
+from unicodedata import combining, east_asian_width
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,7 @@ from lrsched_cli.show import axes as scale
 from lrsched_cli.show.axes import PlotOptions, Series
 from lrsched_cli.show.curve import Curve, reduce
 from lrsched_cli.show.summary import printable
-from lrsched_cli.simulate import Trace
+from lrsched_cli.trace import Trace
 
 #: Foreground colours that every terminal has, and that can be told apart on light and dark ones.
 COLOURS = (34, 31, 32, 35, 36, 33)
@@ -229,17 +230,26 @@ class _Plot:
         lines, line, used = [], "", 0
         for i, series in enumerate(self.curves):
             entry = _cut(f"{self._letter(i)} {self._encodable(series.name)}", self.width - self.margin - 1)
-            if used and used + 3 + len(entry) > self.width - self.margin - 1:
+            if used and used + 3 + _cells(entry) > self.width - self.margin - 1:
                 lines.append(line)
                 line, used = "", 0
             line += "   " * bool(used) + (f"\x1b[{COLOURS[i % len(COLOURS)]}m{entry}\x1b[0m" if self.colour else entry)
-            used += 3 * bool(used) + len(entry)
+            used += 3 * bool(used) + _cells(entry)
         return [" " * (self.margin + 1) + part for part in (*lines, line)]
 
     def _encodable(self, text: str) -> str:
         return text if self.unicode else text.encode("ascii", "backslashreplace").decode()
 
 
+def _cells(text: str) -> int:
+    """The columns that a text takes: two for a wide letter, none for an accent of its own."""
+    return sum(0 if combining(sign) else 1 + (east_asian_width(sign) in "WF") for sign in text)
+
+
 def _cut(text: str, width: int) -> str:
     """A text that fits in a width."""
-    return text if len(text) <= width else text[: max(width - 3, 0)] + "..."
+    if _cells(text) <= width:
+        return text
+    while text and _cells(text) > width - 3:
+        text = text[:-1]
+    return text + "..."

@@ -1,0 +1,83 @@
+"""What the README says is what the program does."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+import lrsched_cli as lrs
+from lrsched_cli.book import book_of
+from lrsched_cli.cli import app
+from lrsched_cli.document import load_text
+from lrsched_cli.schedules import CANONICAL
+from tests.kinds_table import kinds_table
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def commands() -> list[str]:
+    """Every command in a shell block or in a table's cell, without the lines that install."""
+    lines = [line for block in blocks("sh") for line in block.splitlines() if line.strip()]
+    lines += re.findall(r"`(lrsched [^`|]*)`", README)
+    return [line.split("&&")[-1].strip() for line in lines if not line.endswith("pytest")]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copy(ROOT / "schedules.yaml", tmp_path)
+    shutil.copy(ROOT / "schedules.yaml", tmp_path / "plan.yaml")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("line", sorted(set(commands())))
+def test_every_command_runs(line: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A command of the README ends well and says something."""
+    if line.startswith("lrsched init"):
+        (folder / "plan.yaml").unlink(missing_ok=True)
+    words = shlex.split(line.partition(" > ")[0])
+    assert words[0] == "lrsched"
+    if "--install-completion" in words:
+        pytest.skip("would change the shell's own files")
+    assert app._guarded(words[1:], debug=False) == 0, capsys.readouterr().err
+    captured = capsys.readouterr()
+    assert captured.out
+
+
+def test_the_readme_has_commands() -> None:
+    """The pattern above finds them: an empty list would test nothing."""
+    assert len(set(commands())) >= 12
+    assert "lrsched plot cosine --epochs 100" in commands()
+    assert "lrsched table step --gamma 0.5" in commands()
+
+
+def test_the_plan_is_a_plan() -> None:
+    """The YAML of the README loads, and its launch geometry is counted as the text says."""
+    book = book_of(load_text(blocks("yaml")[0], "README.md"), "README.md", ROOT)
+    assert list(book) == ["baseline", "warmup-cosine", "trapezoid", "reactive"]
+    for name in book:
+        assert book.trace(name).lr.max() == pytest.approx(0.1)
+    assert book.run.counted_steps_per_epoch == 1281167 // 8 // 256 == 625
+
+
+def test_the_python_example_holds(folder: Path) -> None:
+    """The Python of the README runs, and its numbers are right."""
+    scope: dict[str, object] = {}
+    exec(blocks("python")[0], scope)
+    assert lrs.load("schedules.yaml")["cosine"](50) == pytest.approx(0.0505)
+
+
+def test_the_table_of_kinds_is_generated() -> None:
+    """Every kind, alias and default in the README is read from the kinds; `python -m tests.kinds_table` writes it."""
+    written = README.partition("<!-- kinds: begin -->\n")[2].partition("<!-- kinds: end -->")[0]
+    assert written == kinds_table()
+    assert all(f"`{name}`" in written for name in CANONICAL)
