@@ -47,7 +47,8 @@ class SpecError(ValueError):
         if place and self.line:
             place += f":{self.line}"
         subject = f"{self.parameter} {self.message}" if self.parameter else self.message
-        return ": ".join(part for part in (place, self.entry, subject) if part)
+        named = self.entry is not None and subject.startswith(f"{self.entry} ")
+        return ": ".join(part for part in (place, None if named else self.entry, subject) if part)
 
 
 def must(parameter: str, condition: str, given: object) -> SpecError:

@@ -272,7 +272,7 @@ class Run:
         if batches % accumulation:
             notes.append(
                 f"the last update of an epoch accumulates {batches % accumulation} of {accumulation} batches; "
-                f"a loop that steps only on full accumulations, as transformers did before 4.46, "
+                f"a loop that steps only on full accumulations, as transformers did up to 4.51, "
                 f"makes {batches // accumulation} updates"
             )
         return steps, notes

@@ -16,7 +16,7 @@ from lrsched_cli.schedules.base import Schedule
 LR = 0.1
 
 
-def made(kind: str, total: int = 100, *, lr: float = LR, **params: Any) -> Schedule:
+def made(kind: str, total: int = 100, /, *, lr: float = LR, **params: Any) -> Schedule:
     """A canonical kind on a run of so many steps."""
     return CANONICAL[kind].from_params(params, Scope.of(Clock("step", total), lr))
 

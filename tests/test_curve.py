@@ -148,7 +148,7 @@ def test_a_billion_ticks_cost_what_a_thousand_cost(cycle: int):
     assert time.perf_counter() - begin < 2  # 0.1 s on an idle core; all of its ticks take 25 s
     assert len(curve.ticks) < 50_000
     assert (found.peak, found.peak_tick) == (0.1, 0)
-    assert mean == pytest.approx(0.05 * (1 + 1 / cycle), rel=2e-5)
+    assert mean == pytest.approx(0.05 * (1 + 1 / cycle), rel=5e-5)
 
 
 def test_the_summary_says_what_the_schedule_does():
@@ -157,9 +157,7 @@ def test_the_summary_says_what_the_schedule_does():
         return summary(Trace(kind.kind, kind.from_params(params, Scope.of(clock)), clock))
 
     assert line(Cosine, 100) == "cosine: peak 0.1 at epoch 0, ends at 2.467e-05 (epoch 99), mean 0.0505"
-    assert line(Wsd, 100, warmup=5) == (
-        "wsd: peak 0.1 at epoch 5 (warm-up 5%), ends at 0.005 (epoch 99), mean 0.0875"
-    )
+    assert line(Wsd, 100, warmup=5) == ("wsd: peak 0.1 at epoch 5 (warm-up 5%), ends at 0.005 (epoch 99), mean 0.0875")
     assert line(Constant, 1) == "constant: 0.1 throughout, 1 epoch"
     assert line(Cosine, BILLION) == "cosine: peak 0.1 at epoch 0, ends at 0 (epoch 999,999,999), mean 0.05"
 

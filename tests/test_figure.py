@@ -30,7 +30,9 @@ from lrsched_cli.trace import Trace
 MILLION = 10**6
 
 
-def trace(kind: type[Schedule], clock: Clock | None = None, name: str | None = None, lr: float = 0.1, **params) -> Trace:
+def trace(
+    kind: type[Schedule], clock: Clock | None = None, name: str | None = None, lr: float = 0.1, **params
+) -> Trace:
     clock = clock or Clock("epoch", 100)
     return Trace(name or kind.kind, kind.from_params(params, Scope.of(clock, lr)), clock)
 
@@ -104,9 +106,7 @@ def test_cycles_narrower_than_the_line_fill_the_same_area(cycles: int, monkeypat
 
 def test_the_spike_is_in_the_picture():
     flat = pixels(steps(Constant, lr=0.01))
-    with_spike = pixels(
-        steps(Piecewise, points=[[0, 0.01], [500_000, 0.1], [500_001, 0.01]], interpolate="constant")
-    )
+    with_spike = pixels(steps(Piecewise, points=[[0, 0.01], [500_000, 0.1], [500_001, 0.01]], interpolate="constant"))
     assert flat.shape == with_spike.shape
     blue = (with_spike[:, :, 2] - with_spike[:, :, 0] > 100).sum(axis=0)
     assert blue.max() > 200  # a stroke from the floor to the peak
@@ -117,7 +117,8 @@ def test_the_same_input_gives_the_same_bytes(format: str):
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from tests.test_figure import *\n"
-        "save(draw([trace(OneCycle, cycle_momentum=True), trace(Cosine, name='é $x_1$')]), sys.stdout.buffer, sys.argv[2])"
+        "traces = [trace(OneCycle, cycle_momentum=True), trace(Cosine, name='é $x_1$')]\n"
+        "save(draw(traces), sys.stdout.buffer, sys.argv[2])"
     )
     root = str(Path(__file__).parents[1])
 
@@ -129,7 +130,7 @@ def test_the_same_input_gives_the_same_bytes(format: str):
 
     first = once("1")
     assert first == once("2")
-    assert b"20" + b"26" not in first or format == "png"  # no date
+    assert not any(word in first for word in (b"CreationDate", b"dc:date", b"Matplotlib v", b"Software"))
     assert len(first) < 120_000
 
 
@@ -207,7 +208,7 @@ def test_an_axis_that_cannot_be_had_is_refused():
 
 
 def test_a_format_that_is_none_is_refused(tmp_path: Path):
-    with pytest.raises(SpecError, match="a figure is a png, svg or pdf file, got .*x.jpg"):
+    with pytest.raises(SpecError, match=r"a figure is a png, svg or pdf file, got .*x\.jpg"):
         save(draw([trace(Cosine)]), tmp_path / "x.jpg")
     assert not list(tmp_path.iterdir())
 

@@ -18,7 +18,9 @@ from lrsched_cli.schedules.parameters import REQUIRED, Param, default_of, params
 from tests.support import LR, consistent, knots_are_honest, made, message_of, refuses_ticks_outside
 
 KINDS = pytest.mark.parametrize("name", CANONICAL)
-QUICK = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+QUICK = settings(
+    deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
+)
 
 #: Parameters away from their defaults, where a rule has a branch, a rounding or a short cycle of its own.
 CASES: list[tuple[str, dict[str, Any]]] = [
@@ -153,7 +155,9 @@ def test_aliases_are_those_of_the_contract() -> None:
 
 
 def bounded() -> list[tuple[str, str]]:
-    return [(name, p) for name, kind in CANONICAL.items() for p, described in params_of(kind).items() if described.bounds]
+    return [
+        (name, p) for name, kind in CANONICAL.items() for p, described in params_of(kind).items() if described.bounds
+    ]
 
 
 def outside(param: Param) -> list[tuple[float, str]]:
@@ -247,7 +251,7 @@ def test_what_a_refusal_says(name: str, params: dict[str, Any], message: str) ->
 def test_what_is_no_number_is_refused_by_every_number(value: Any) -> None:
     for name, kind in CANONICAL.items():
         for parameter, described in params_of(kind).items():
-            if described.type == "number" and not (value is None and described.optional):
+            if described.type == "number" and not (value is None and (described.optional or parameter == "lr")):
                 expected = f"{parameter} must be a finite number, got {value!r}"
                 assert message_of(made, name, **{parameter: value}) == expected
 
@@ -262,12 +266,11 @@ PLAIN = {
 
 def formula_at(schedule: Schedule, t: int) -> float:
     """The formula as the documentation prints it, worked out by Python."""
-    text, *where = schedule.formula.split(", or ")[0].split(", ")
+    text, _, where = schedule.formula.split(", or ")[0].partition(", x = ")
     names = {p: getattr(schedule, p) for p in params_of(type(schedule))}
     names |= {"t": t, "cos": math.cos, "tanh": math.tanh, "floor": math.floor, "max": max, "pi": math.pi}
-    for part in where:
-        name, _, value = part.partition(" = ")
-        names[name] = eval(value, {}, names)
+    if where:
+        names["x"] = eval(where, {}, names)
     return float(eval(text, {}, names))
 
 
@@ -315,7 +318,9 @@ def strategy_of(param: Param) -> st.SearchStrategy[Any] | None:
 
 @st.composite
 def parameters(draw: st.DrawFn, name: str) -> dict[str, Any]:
-    known = {p: found for p, described in params_of(CANONICAL[name]).items() if (found := strategy_of(described)) is not None}
+    known = {
+        p: found for p, described in params_of(CANONICAL[name]).items() if (found := strategy_of(described)) is not None
+    }
     chosen = draw(st.sets(st.sampled_from(sorted(known))))
     return {p: draw(known[p]) for p in sorted(chosen)}
 

@@ -49,12 +49,13 @@ class VerbGroup(TyperGroup):
                 return None, None, args[1:]
             raise SpecError(f"unknown verb {name}{nearest(name, VERBS)}; lrsched --help shows them all")
         gc.disable()
+        module = import_module(f"lrsched_cli.cli.{name}")
         try:
-            command = import_module(f"lrsched_cli.cli.{name}").command(args[1:])
+            command = module.command(args[1:])
         except SpecError:
-            if ctx.resilient_parsing:
-                return None, None, args[1:]
-            raise
+            if not ctx.resilient_parsing:
+                raise
+            command = module.command(["--help"])  # completion of a half-typed line: without the targets' options
         gc.freeze()
         gc.enable()
         return name, command, args[1:]
@@ -92,7 +93,7 @@ def main() -> None:
 
 def _guarded(arguments: list[str], debug: bool) -> int:
     try:
-        result = app(arguments, standalone_mode=False)
+        result = app(arguments, prog_name=_program(), standalone_mode=False)
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except SpecError as error:
@@ -115,6 +116,12 @@ def _guarded(arguments: list[str], debug: bool) -> int:
         return _told(
             f"internal error, please report it: {type(error).__name__}: {error} (--debug shows where)", 70, debug
         )
+
+
+def _program() -> str:
+    """What the help calls the program: the script that was started, or the first of its names."""
+    name = os.path.basename(sys.argv[0])
+    return name if name in ("lrsched", "lrsched-cli") else "lrsched"
 
 
 def _drop_output() -> None:

@@ -119,7 +119,8 @@ class Option:
 def run_options() -> Iterator[Option]:
     for name, help in RUN_FIELDS.items():
         metavar = {"interval": "step|epoch", "lr": "NUMBER"}.get(name, "N")
-        yield Option(name, (flag_of(name),), help, metavar, panel="Run", switch=name in SWITCHES)
+        switch = name in SWITCHES
+        yield Option(name, (flag_of(name),), help, None if switch else metavar, panel="Run", switch=switch)
 
 
 def kind_options(entries: Sequence[Entry]) -> Iterator[Option]:

@@ -36,7 +36,10 @@ def plot(
     output: Annotated[
         str | None,
         typer.Option(
-            "--output", "-o", metavar="FILE", help="File to draw into; its ending says png, svg or pdf. - is stdout."
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="File (png, svg or pdf by its ending) or folder to draw into; - is stdout.",
         ),
     ] = None,
     format: Annotated[
@@ -96,7 +99,8 @@ def _draw_file(
     entries: Sequence[Entry], traces: Sequence[Trace], options: PlotOptions, output: str | None, format: str | None
 ) -> Path | None:
     """Draw the figure into a file, and say which; None where it went to stdout."""
-    ending = Path(output).suffix[1:].lower() if output not in (None, "-") else ""
+    is_file = output not in (None, "-") and not Path(str(output)).is_dir()
+    ending = Path(str(output)).suffix[1:].lower() if is_file else ""
     kind = format or ending or "png"
     if kind not in FORMATS:
         raise must("--output", "a png, svg or pdf file", output)
@@ -108,8 +112,10 @@ def _draw_file(
     if output == "-":
         save(figure, sys.stdout.buffer, kind)
         return None
-    path = Path(output) if output is not None else Path(f"{file_stem(entries)}.{kind}")
-    if not path.suffix:
+    path = Path(output) if output is not None else Path()
+    if path.is_dir():
+        path /= f"{file_stem(entries)}.{kind}"
+    elif not path.suffix:
         path = path.with_suffix(f".{kind}")
     save(figure, path, kind)
     return path

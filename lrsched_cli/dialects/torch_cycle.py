@@ -199,10 +199,10 @@ class CyclicLR(Cycling):
         return self
 
     def next_knot(self, t: Array) -> Array:
-        period = abs(self._total)
-        turn = (self._ratio if self._total > 0 else 1 - self._ratio) * period
-        offsets = [0.0, turn] if 0 < turn < period else [0.0]
-        knots = next_periodic(offsets, period, t)
+        if self._total < 0:
+            return t + 1
+        period, up = self._total, float(self.step_size_up)
+        knots = next_periodic([0.0, up] if 0 < up < period else [0.0], period, t)
         if self.scale_fn is not None and self.scale_mode == "iterations":
             return np.minimum(knots, t + 1)
         if self.scale_fn is None and self.mode == "exp_range" and self.gamma != 1:
@@ -211,7 +211,7 @@ class CyclicLR(Cycling):
 
     def _next_turn(self, t: Array, period: float) -> Array:
         """Where a height that grows or falls by the tick outweighs the slope of the triangle."""
-        if self.gamma <= 0 or self._total < 0 or not 0 <= self._ratio <= 1:
+        if self.gamma <= 0 or not 0 <= self._ratio <= 1:
             return t + 1
         turn = -1 / math.log(self.gamma) + (period if self.gamma > 1 else 0)
         return next_periodic([turn if 0 <= turn < period else 0.0], period, t)

@@ -143,6 +143,9 @@ class StepLR(Chainable):
     def step_to(self, clock: Array) -> Step:
         return Step(np.where((clock != 0) & (np.mod(clock, self._period) == 0), self.gamma, 1.0))
 
+    def entry(self) -> Step:
+        return Step(0.0, 0.0, self.lr if self.step_size else math.nan)
+
     def next_knot(self, t: Array) -> Array:
         return super().next_knot(t) if self._period == math.inf else next_multiple(self._period, t)
 
@@ -408,6 +411,9 @@ class CosineAnnealingLR(Chainable):
         rise = (self.lr - self.eta_min) * (1 - np.cos(np.pi / np.float64(self.T_max))) / 2
         center = np.where(adds, 0.0, self.eta_min)
         return Step(np.where(adds, 1.0, scale), center, np.where(adds, rise, self.eta_min))
+
+    def entry(self) -> Step:
+        return Step(0.0, 0.0, self.lr if self.T_max else math.nan)
 
     def next_knot(self, t: Array) -> Array:
         return next_multiple(self._half, t) if self._exact and self._half >= 1 else t + 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -130,7 +131,13 @@ class Cyclic(Finite):
         return self.step_size_up + self.step_size_down
 
     def rule_knots(self) -> Sequence[float]:
-        return (self.step_size_up,)
+        if self.mode != "exp_range" or self.gamma == 1:
+            return (self.step_size_up,)
+        # A height that shrinks outruns the rise near its end, and one that grows the beginning of the fall.
+        lasting = 1 / abs(math.log(self.gamma))
+        turn = lasting if self.gamma < 1 else self.length - lasting
+        beyond = turn >= self.step_size_up if self.gamma < 1 else turn <= self.step_size_up
+        return (self.step_size_up,) if beyond else tuple(sorted((turn, self.step_size_up)))
 
     @property
     def end_rate(self) -> float:
@@ -156,7 +163,7 @@ class Cyclic(Finite):
 
     def next_knot(self, t: Array) -> Array:
         if self.after in ("restart", "extrapolate"):
-            return next_periodic([0, self.step_size_up], self.length, t)
+            return next_periodic([0, *self.rule_knots()], self.length, t)
         return super().next_knot(t)
 
     @property

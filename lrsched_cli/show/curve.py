@@ -271,9 +271,10 @@ def _stretches(schedule: Schedule, bounds: Whole) -> tuple[Whole, Whole, Array]:
 def _total(schedule: Schedule, low: Whole, high: Whole, weight: Array) -> float:
     """The weighted sum of the rates of stretches, both ends included, each halved until it is nearly straight.
 
-    A stretch may be off by 1e-5 of itself, or by its share of 1e-6 of what is known of the total.
+    Halving a stretch may change its sum by 1e-3 of itself, or by its share of 1e-5 of what is known of the total; what
+    the change foretells of further halving is added, which leaves an error far below it.
     """
-    total, share = 0.0, 1e-6 / len(low)
+    total, share = 0.0, 1e-5 / len(low)
     at_low, at_high = schedule(low), schedule(high)
     while len(low):
         coarse = (high - low + 1) * (at_low + at_high) / 2
@@ -282,7 +283,7 @@ def _total(schedule: Schedule, low: Whole, high: Whole, weight: Array) -> float:
         at_middle, at_after = schedule(np.stack([middle, after]))
         fine = (middle - low + 1) * (at_low + at_middle) / 2 + (high - middle) * (at_after + at_high) / 2
         off = np.abs(fine - coarse)
-        settled = (high - low < 2) | (off <= 1e-5 * np.abs(fine)) | (off * weight <= share * abs(total))
+        settled = (high - low < 2) | (off <= 1e-3 * np.abs(fine)) | (off * weight <= share * abs(total))
         best = np.where(high - low < 2, coarse, fine + (fine - coarse) / 3)
         total += float((best * weight)[settled].sum())
         split = ~settled

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from lrsched_cli.simulate import simulate
+from lrsched_cli import simulate
 from tests.benchmarks.cases import CANONICAL, TORCH, Case
 from tests.benchmarks.report import Row, Table, compared
 
