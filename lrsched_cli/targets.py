@@ -99,4 +99,4 @@ def complete(incomplete: str) -> list[str]:
         with contextlib.suppress(SpecError):  # a broken file must not break completion
             names += list(read_book(DEFAULT_FILE))
     names += [str(path) for path in sorted(Path().glob("*.y*ml"))]
-    return [name for name in names if name.startswith(incomplete)]
+    return [name for name in dict.fromkeys(names) if name.startswith(incomplete)]

@@ -79,7 +79,7 @@ def write(
     """Write the selected ticks in one of ``FORMATS``."""
     if format == "json":
         chosen(traces, selection)  # refuse a bad selection before anything is written
-        formats.write_json(out, traces, lambda trace: chosen([trace], selection), shared_run(entries))
+        formats.write_json(out, traces, lambda trace: chosen([trace], selection), shared_run(entries, traces))
         return
     writers = {
         "table": formats.write_plain,
@@ -90,10 +90,18 @@ def write(
     writers[format](out, traces, chosen(traces, selection), when)
 
 
-def shared_run(entries: Sequence[Entry]) -> dict[str, Any]:
-    """What all entries' runs say alike."""
+def shared_run(entries: Sequence[Entry], traces: Sequence[Trace]) -> dict[str, Any]:
+    """The run that all entries share, with what follows from it, so that it gives the same ticks once more."""
     said = [entry.run.said for entry in entries]
-    return {key: value for key, value in said[0].items() if all(other.get(key) == value for other in said[1:])}
+    shared = {key: value for key, value in said[0].items() if all(other.get(key) == value for other in said[1:])}
+    clock = traces[0].clock
+    if all(trace.clock == clock for trace in traces):
+        if not shared.keys() & {"epochs", "steps"}:
+            shared[f"{clock.interval}s"] = clock.total
+        if clock.steps_per_epoch is not None:
+            shared["steps_per_epoch"] = clock.steps_per_epoch
+        shared["interval"] = clock.interval
+    return shared
 
 
 def _to_terminal(traces: Sequence[Trace], selection: Selection, when: str | None) -> None:
