@@ -158,6 +158,8 @@ def test_the_summary_says_what_the_schedule_does():
 
     assert line(Cosine, 100) == "cosine: peak 0.1 at epoch 0, ends at 2.467e-05 (epoch 99), mean 0.0505"
     assert line(Wsd, 100, warmup=5) == ("wsd: peak 0.1 at epoch 5 (warm-up 5%), ends at 0.005 (epoch 99), mean 0.0875")
+    grows = {"points": [[0, 0.1], [40, 0.01], [60, 0.2], [99, 0]]}
+    assert line(Piecewise, 100, **grows).startswith("piecewise: peak 0.2 at epoch 60, ends at 0 ")  # not a warm-up
     assert line(Constant, 1) == "constant: 0.1 throughout, 1 epoch"
     assert line(Cosine, BILLION) == "cosine: peak 0.1 at epoch 0, ends at 0 (epoch 999,999,999), mean 0.05"
 

@@ -18,6 +18,7 @@ from lrsched_cli.errors import SpecError
 from lrsched_cli.files import write_whole
 from lrsched_cli.run import Clock, Scope
 from lrsched_cli.schedules.base import Schedule
+from lrsched_cli.schedules.compose import Grouped
 from lrsched_cli.schedules.cycle import CosineRestarts, Cyclic, OneCycle
 from lrsched_cli.schedules.decay import Constant, Cosine, Exponential, Linear, Step
 from lrsched_cli.schedules.phases import Piecewise, Wsd
@@ -25,6 +26,7 @@ from lrsched_cli.show import figure
 from lrsched_cli.show.axes import PlotOptions, count_labels, linear_ticks, log_ticks, power_labels, rate_labels
 from lrsched_cli.show.curve import Curve
 from lrsched_cli.show.figure import draw, save
+from lrsched_cli.show.summary import summary
 from lrsched_cli.trace import Trace
 
 MILLION = 10**6
@@ -211,6 +213,14 @@ def test_a_format_that_is_none_is_refused(tmp_path: Path):
     with pytest.raises(SpecError, match=r"a figure is a png, svg or pdf file, got .*x\.jpg"):
         save(draw([trace(Cosine)]), tmp_path / "x.jpg")
     assert not list(tmp_path.iterdir())
+
+
+def test_groups_have_a_curve_each():
+    clock = Clock("epoch", 100)
+    members = {name: trace(Cosine, lr=lr).schedule for name, lr in (("backbone", 0.01), ("head", 0.1))}
+    grouped = Trace("fine", Grouped(body=members["backbone"], members=members), clock)
+    assert {"fine", "fine.backbone", "fine.head", "100 epochs"} <= set(texts([grouped]))
+    assert summary(grouped).startswith("fine.backbone: peak 0.01 ")
 
 
 def test_phases_are_marked():

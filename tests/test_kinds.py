@@ -279,7 +279,7 @@ def test_the_formula_is_the_code() -> None:
     checked = set()
     for name, params in [(name, {}) for name in CANONICAL] + CASES:
         schedule = made(name, **params)
-        if name not in PLAIN or params.get("staircase") or params.get("rate") and name == "range-test":
+        if name not in PLAIN or params.get("staircase") or (params.get("rate") and name == "range-test"):
             continue
         if getattr(schedule, "anneal_strategy", "cos") != "cos" or getattr(schedule, "strategy", "exp") != "exp":
             continue
@@ -318,9 +318,8 @@ def strategy_of(param: Param) -> st.SearchStrategy[Any] | None:
 
 @st.composite
 def parameters(draw: st.DrawFn, name: str) -> dict[str, Any]:
-    known = {
-        p: found for p, described in params_of(CANONICAL[name]).items() if (found := strategy_of(described)) is not None
-    }
+    drawn = {p: strategy_of(described) for p, described in params_of(CANONICAL[name]).items()}
+    known = {p: found for p, found in drawn.items() if found is not None}
     chosen = draw(st.sets(st.sampled_from(sorted(known))))
     return {p: draw(known[p]) for p in sorted(chosen)}
 

@@ -63,7 +63,7 @@ def test_golden_bad_input(case: dict[str, Any]) -> None:
     spec, _ = to_spec({"id": "", "library": "torch", "unit": "step", "total": 0, **case})
     if case["raises"]:
         length = spec.get("total_steps", 10) if isinstance(spec.get("total_steps"), int) else 10
-        with pytest.raises(SpecError, match=".+"):
+        with pytest.raises(SpecError, match=r".+"):
             build(spec, length + 2).values(0, length + 2)
         return
     expected = case["result"]
@@ -249,12 +249,14 @@ def entry(kind: str, strategy: st.SearchStrategy[dict[str, Any]]) -> st.SearchSt
     return strategy.map(lambda params: {"kind": kind, **params})
 
 
-LEAVES = st.one_of(
-    *(
-        entry(kind, strategy.map(lambda p: {k: v for k, v in p.items() if k != "optimizer"}))
-        for kind, strategy in simple(False).items()
-    )
-)
+def leaves(wild: bool) -> st.SearchStrategy[dict[str, Any]]:
+    """Members: every simple kind, on the optimizer of its owner."""
+    kinds = simple(wild).items()
+    return st.one_of(*(entry(kind, each.map(without_optimizer)) for kind, each in kinds))
+
+
+def without_optimizer(params: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in params.items() if key != "optimizer"}
 
 
 def composed(members: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
@@ -271,9 +273,10 @@ def composed(members: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[di
     return sequential() | chained
 
 
-COMPOSED = {"flat": composed(LEAVES)}
-COMPOSED["nested"] = composed(LEAVES | COMPOSED["flat"])
-COMPOSED["deep"] = composed(LEAVES | COMPOSED["nested"])
+COMPOSED = {"flat": composed(leaves(False)), "wild": composed(leaves(True))}
+COMPOSED["nested"] = composed(leaves(False) | COMPOSED["flat"])
+COMPOSED["deep"] = composed(leaves(False) | COMPOSED["nested"])
+COMPOSED["wild nested"] = composed(leaves(True) | COMPOSED["wild"])
 RATES = one_of(0.1, 0.003, 1.0, 1)
 settled = settings(deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 
@@ -292,8 +295,123 @@ def test_plateau_equals_torch(data: st.DataObject, lr: float, total: int) -> Non
 
 
 @pytest.mark.parametrize("depth", COMPOSED)
-@settings(settled, max_examples=150)
-@given(data=st.data(), lr=RATES, total=st.integers(1, 60), optimizer=one_of("sgd", "adam"))
+@settings(settled, max_examples=200)
+@given(data=st.data(), lr=RATES, total=st.integers(10, 60), optimizer=one_of("sgd", "adam"))
 def test_composed_kinds_equal_torch(depth: str, data: st.DataObject, lr: float, total: int, optimizer: str) -> None:
     params = dict(data.draw(COMPOSED[depth]))
     check_against_torch(params.pop("kind"), {**params, "optimizer": optimizer}, lr, total)
+
+
+LONG = [
+    {"kind": "torch.CosineAnnealingLR", "T_max": 17000, "eta_min": 0.03},
+    {"kind": "torch.OneCycleLR", "max_lr": 0.5, "total_steps": 40000, "three_phase": True},
+    {"kind": "torch.CyclicLR", "base_lr": 0.01, "max_lr": 0.1, "step_size_up": 77.3, "mode": "triangular2"},
+    {"kind": "torch.MultiplicativeLR", "lr_lambda": "lambda t: 0.9999"},
+    {
+        "kind": "torch.ChainedScheduler",
+        "schedulers": [
+            {"kind": "torch.LinearLR", "total_iters": 2000},
+            {"kind": "torch.CosineAnnealingLR", "T_max": 15000, "eta_min": 0.001},
+            {"kind": "torch.ExponentialLR", "gamma": 0.9999},
+        ],
+    },
+]
+
+
+@pytest.mark.parametrize("spec", LONG, ids=lambda spec: spec["kind"])
+def test_long_runs_equal_torch(spec: dict[str, Any]) -> None:
+    params = {key: value for key, value in spec.items() if key != "kind"}
+    check_against_torch(spec["kind"], params, 0.1, 40_000)
+
+
+def test_far_ticks_cost_nothing() -> None:
+    warm = {"kind": "torch.LinearLR", "total_iters": 1000}
+    wave = {"kind": "torch.CosineAnnealingLR", "T_max": 10**6}
+    spec = {"kind": "torch.SequentialLR", "schedulers": [warm, wave], "milestones": [1000]}
+    schedule = build({**spec, "lr": 0.1}, 10**12)
+    assert schedule(1000 + 10**12) == pytest.approx(0.1, rel=1e-9)
+    assert schedule(1000 + 10**12 + 10**6) == pytest.approx(0.0, abs=1e-12)
+
+
+# What is refused, and why.
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ({"schedulers": [], "milestones": []}, "schedulers must be a list of at least one"),
+        ({"schedulers": [{"kind": "step"}], "milestones": []}, "schedulers[0] must be a torch kind, got 'step'"),
+        ({"schedulers": [{"kind": "torch.StepRL", "step_size": 1}], "milestones": []}, "did you mean torch.StepLR?"),
+        ({"schedulers": [{"kind": "torch.LinearLR", "lr": 1}], "milestones": []}, "has no lr of its own"),
+        ({"schedulers": [{"kind": "torch.LinearLR"}] * 3, "milestones": [5, 3]}, "must not decrease, got 3 after 5"),
+        (
+            {"schedulers": [{"kind": "torch.ReduceLROnPlateau"}], "milestones": []},
+            "does not take torch.ReduceLROnPlateau",
+        ),
+        (
+            {
+                "schedulers": [
+                    {"kind": "torch.LinearLR"},
+                    {"kind": "torch.ChainedScheduler", "schedulers": [{"kind": "torch.LinearLR"}]},
+                ],
+                "milestones": [3],
+            },
+            "raises in torch at tick 3: torch.ChainedScheduler can only be the first segment",
+        ),
+    ],
+)
+def test_sequential_refusals(params: dict[str, Any], said: str) -> None:
+    with pytest.raises(SpecError) as error:
+        build({"kind": "torch.SequentialLR", **params}, 10).values(0, 10)
+    assert said in str(error.value)
+
+
+def test_a_refused_tick_leaves_those_before_it() -> None:
+    schedule = build({"kind": "torch.ConstantLR", "factor": 0.0, "total_iters": 4}, 10)
+    assert schedule.last_tick == 3
+    assert schedule.values(0, 4).tolist() == [0.0] * 4
+    with pytest.raises(SpecError, match="raises in torch at tick 4: factor 0 cannot be taken back"):
+        schedule(4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "params", "said"),
+    [
+        ("torch.OneCycleLR", {"max_lr": [0.1, 0.2], "total_steps": 9}, "max_lr must have the same length as optimizer"),
+        ("torch.OneCycleLR", {"max_lr": 0.1}, "needs total_steps, or epochs and steps_per_epoch"),
+        ("torch.CyclicLR", {"base_lr": 0.1, "max_lr": 1, "optimizer": "adagrad"}, "must have momentum or betas"),
+        ("torch.LambdaLR", {"lr_lambda": "__import__('os')"}, "lr_lambda"),
+    ],
+)
+def test_simple_refusals(kind: str, params: dict[str, Any], said: str) -> None:
+    with pytest.raises(SpecError) as error:
+        build({"kind": kind, **params}, 10)
+    assert said in str(error.value)
+
+
+def test_lists_of_one_group_and_durations() -> None:
+    clock = Clock("step", 40, steps_per_epoch=10)
+    one = KINDS["torch.OneCycleLR"].from_params({"max_lr": [0.1], "total_steps": "4ep"}, Scope.of(clock))
+    assert one.length == 39
+    drops = KINDS["torch.MultiStepLR"](milestones=["1ep", "50%"])
+    assert drops.unresolved == ["milestones"]
+    assert drops.resolve(Scope.of(clock)).milestones == (10, 20)
+    nested = KINDS["torch.SequentialLR"](
+        schedulers=(drops, KINDS["torch.ExponentialLR"](gamma=0.5)), milestones=["3ep"]
+    )
+    resolved = nested.resolve(Scope.of(clock))
+    assert resolved(np.array([9, 10, 20, 30, 31])) == pytest.approx([0.1, 0.01, 0.001, 0.1, 0.05])
+
+
+@pytest.mark.parametrize(
+    ("kind", "params", "length"),
+    [
+        ("torch.OneCycleLR", {"total_steps": 30}, (30, "step")),
+        ("torch.OneCycleLR", {"epochs": 3, "steps_per_epoch": 7}, (21, "step")),
+        ("torch.OneCycleLR", {"epochs": 3}, None),
+        ("torch.ReduceLROnPlateau", {"metrics": [1.0, 0.5]}, (2, "epoch")),
+        ("torch.StepLR", {"step_size": 3}, None),
+    ],
+)
+def test_own_length(kind: str, params: dict[str, Any], length: tuple[int, str] | None) -> None:
+    assert KINDS[kind].own_length(params) == length

@@ -1,0 +1,1 @@
+"""Other libraries' own names and conventions, one module each."""

@@ -5,17 +5,14 @@ from __future__ import annotations
 from lrsched_cli.dialects.torch_compose import CLASSES, KINDS, ChainedScheduler, SequentialLR
 from lrsched_cli.dialects.torch_cycle import CosineAnnealingWarmRestarts, CyclicLR, OneCycleLR, ReduceLROnPlateau
 from lrsched_cli.dialects.torch_decay import (
-    SWALR,
     ConstantLR,
-    CosineAnnealingLR,
     ExponentialLR,
     LambdaLR,
-    LinearLR,
     MultiplicativeLR,
     MultiStepLR,
-    PolynomialLR,
     StepLR,
 )
+from lrsched_cli.dialects.torch_ramp import SWALR, CosineAnnealingLR, LinearLR, PolynomialLR
 
 __all__ = [
     "CLASSES",

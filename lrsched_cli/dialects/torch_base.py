@@ -169,7 +169,7 @@ class TorchSchedule(Schedule):
             group.lr = float(bound.step_to(np.zeros(1))(np.full(1, group.lr))[0])
         return bound
 
-    def under(self, group: Group) -> Self:  # noqa: ARG002 - most read nothing
+    def under(self, group: Group) -> Self:
         """The schedule with the levels that it reads from the group at every step."""
         return self
 

@@ -14,18 +14,15 @@ import numpy as np
 from lrsched_cli.dialects.torch_base import TORCH, Failure, Group, TorchSchedule, any_ticks, optimizer_param
 from lrsched_cli.dialects.torch_cycle import CosineAnnealingWarmRestarts, CyclicLR, OneCycleLR, ReduceLROnPlateau
 from lrsched_cli.dialects.torch_decay import (
-    SWALR,
     ConstantLR,
-    CosineAnnealingLR,
     ExponentialLR,
     LambdaLR,
-    LinearLR,
     MultiplicativeLR,
     MultiStepLR,
-    PolynomialLR,
     StepLR,
 )
 from lrsched_cli.dialects.torch_phases import Chain, Leaf, Node, Phase, Segments, phases_of
+from lrsched_cli.dialects.torch_ramp import SWALR, CosineAnnealingLR, LinearLR, PolynomialLR
 from lrsched_cli.errors import SpecError, must, nearest, shown
 from lrsched_cli.run import Scope
 from lrsched_cli.schedules.base import Mark, Schedule

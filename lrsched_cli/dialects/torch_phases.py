@@ -136,7 +136,7 @@ class Segments(Node):
         # Its own clock was not turned back, so that its milestones come one tick early from here on.
         self.step(group)
 
-    def enter(self, group: Group) -> None:  # noqa: ARG002 - torch has no such method here
+    def enter(self, group: Group) -> None:
         raise Raised("torch.SequentialLR can only be the first segment of another")
 
     def undo(self) -> None:
@@ -167,7 +167,7 @@ class Chain(Node):
 
     start = step
 
-    def enter(self, group: Group) -> None:  # noqa: ARG002 - torch has no such method here
+    def enter(self, group: Group) -> None:
         raise Raised("torch.ChainedScheduler can only be the first segment of torch.SequentialLR")
 
     def undo(self) -> None:
@@ -297,7 +297,9 @@ class Phase:
             return self.momentum
         schedule, clock = self.cycling
         assert isinstance(schedule, Cycling)
-        return schedule.momentum_curve(t + (clock - self.start))
+        shift = clock - self.start
+        # At the first tick a constructor or the start of a segment may have had the last word.
+        return piecewise(t, [self.start + 1], [lambda _: self.momentum, lambda x: schedule.momentum_curve(x + shift)])
 
     def _first_failure(self) -> Failure | None:
         found = [

@@ -283,8 +283,8 @@ def next_of(points: Sequence[float] | Array, t: Array) -> Array:
 
 def next_periodic(offsets: Sequence[float], period: float, t: Array) -> Array:
     """The same, for points that repeat: ``offsets`` within ``[0, period)``, in order, again in every period."""
-    base = np.floor(t / period) * period
-    candidates = np.stack([np.ceil(base + offset) for offset in (*offsets, *(o + period for o in offsets), 2 * period)])
+    points = np.array([*offsets, *(offset + period for offset in offsets), 2 * period])
+    candidates = np.ceil(np.add.outer(points, np.floor(t / period) * period))
     return np.asarray(np.where(candidates > t, candidates, np.inf).min(axis=0))
 
 

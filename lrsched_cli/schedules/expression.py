@@ -180,6 +180,8 @@ class _Builder:
         if apply is None:
             raise self._refused(node)
         operand = self.part(node.operand)
+        if isinstance(node.op, ast.Not):
+            self._note_truth(node.operand)
         return lambda values: apply(operand(values))
 
     def _binop(self, node: ast.BinOp) -> Part:
@@ -194,6 +196,8 @@ class _Builder:
     def _boolop(self, node: ast.BoolOp) -> Part:
         parts = [self.part(value) for value in node.values]
         takes_first = isinstance(node.op, ast.Or)
+        for value in node.values[:-1]:
+            self._note_truth(value)
 
         def choose(values: Mapping[str, Any]) -> Any:
             out = parts[-1](values)
@@ -222,6 +226,7 @@ class _Builder:
 
     def _ifexp(self, node: ast.IfExp) -> Part:
         test, body, orelse = self.part(node.test), self.part(node.body), self.part(node.orelse)
+        self._note_truth(node.test)
         return lambda values: np.where(np.not_equal(test(values), 0.0), body(values), orelse(values))
 
     def _call(self, node: ast.Call) -> Part:
@@ -275,6 +280,9 @@ class _Builder:
         slope, level_at_0 = lines[0][0] - lines[1][0], lines[0][1] - lines[1][1]
         if slope:
             self.breaks.append((-level_at_0 / slope, 0.0))
+
+    def _note_truth(self, node: ast.AST) -> None:
+        self._note_crossing(node, ast.Constant(0.0))
 
     def _number(self, node: ast.AST) -> float | None:
         line = self._line(node)

@@ -8,6 +8,8 @@ trace costs little more than writing it.
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, TypeAlias
@@ -212,10 +214,10 @@ def piecewise(t: Times, starts: Sequence[float] | Array, pieces: Sequence[Callab
     Each piece is evaluated only on its own ticks, so it need not make sense elsewhere.
     """
     if isinstance(t, Ticks) and t.step > 0:
-        first, last = np.searchsorted(starts, (t.start, t.last), side="right")
+        first, last = bisect_right(starts, t.start), bisect_right(starts, t.last)
         if first == last:
             return filled(pieces[first](t), t.n)
-        begins = np.ceil((np.asarray(starts[first:last]) - t.start) / t.step).astype(int)
+        begins = [math.ceil((start - t.start) / t.step) for start in starts[first:last]]
         out = np.empty(t.n)
         for i, low, high in zip(range(first, last + 1), (0, *begins), (*begins, t.n), strict=True):
             if high > low:

@@ -43,6 +43,8 @@ JUMP = 8
 
 #: Pixels that a line may go up and down before it is drawn in pieces: Agg keeps a cell for each, and has a limit.
 STROKE = 2_000_000
+#: Columns that curves are reduced to at most: at 600 dots an inch lines are many pixels wide.
+FINEST = 2400
 
 # Lengths on the sheet, in inches.
 LEFT, RIGHT, BOTTOM, EDGE, GAP = 0.82, 0.22, 0.56, 0.16, 0.14
@@ -105,7 +107,7 @@ class _Sheet:
         #: Steps an epoch for a second x axis, where the ticks are steps and all the traces agree on it.
         self.per_epoch = self.clock.steps_per_epoch if steps and self.clock is not None else None
         self.end = max(series.end for series in curves)
-        self.columns = max(round((self.width - LEFT - RIGHT) * self.dpi), 16)
+        self.columns = min(max(round((self.width - LEFT - RIGHT) * self.dpi), 16), FINEST)
         self.rows = max(round(self.height * self.dpi), 16)
 
     def draw(self, traces: Sequence[Trace]) -> None:
@@ -340,10 +342,10 @@ class _Sheet:
         title, below = self.title, ""
         if title is None:
             title = ", ".join(printable(trace.name) for trace in traces)
-            if len(traces) == 1:
+            if len(self.curves) == 1:
                 below = facts(traces[0])
             else:
-                if self._measure(title, 11, "bold") > self.width - 2 * EDGE:
+                if len(traces) > 1 and self._measure(title, 11, "bold") > self.width - 2 * EDGE:
                     title = f"{len(traces)} schedules"
                 below = ticks(self.clock.total, self.clock.interval) if self.clock is not None else ""
         large = [(line, 11.0, "bold", INK) for line in self._wrapped(printable(title), 11, "bold")]

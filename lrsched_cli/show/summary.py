@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from lrsched_cli.schedules.base import Schedule
 from lrsched_cli.show.curve import extremes, mean_rate
 from lrsched_cli.trace import Trace
 
 
 def summary(trace: Trace) -> str:
-    """One line about a trace: its peak and when, its warm-up, its mean and its end."""
-    return f"{printable(trace.name)}: {facts(trace)}"
+    """One line about a trace: its peak and when, its warm-up, its end and its mean; of groups, about the first."""
+    group = next(iter(trace.schedule.groups), None)
+    name = trace.name if group is None else f"{trace.name}.{group}"
+    return f"{printable(name)}: {facts(trace)}"
 
 
 def facts(trace: Trace) -> str:
@@ -18,10 +23,16 @@ def facts(trace: Trace) -> str:
     if shape.peak == shape.low:
         return f"{number(shape.peak)} throughout, {ticks(total, unit)}"
     peak = f"peak {number(shape.peak)} at {unit} {shape.peak_tick:,}"
-    if schedule(0) < shape.peak:
+    if _rises(schedule, shape.peak_tick):
         peak += f" (warm-up {number(100 * shape.peak_tick / total, 2)}%)"
     end = f"ends at {number(schedule(total - 1))} ({unit} {total - 1:,})"
     return f"{peak}, {end}, mean {number(mean_rate(schedule, 0, total))}"
+
+
+def _rises(schedule: Schedule, peak_tick: int) -> bool:
+    """Whether the rate climbs to its peak without falling on the way, as far as a hundred looks show: a warm-up."""
+    way = schedule(np.arange(101) * peak_tick // 100)
+    return bool(way[0] < way[-1] and (np.diff(way) >= 0).all())
 
 
 def ticks(count: int, unit: str) -> str:

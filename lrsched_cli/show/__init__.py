@@ -1,0 +1,1 @@
+"""What a person sees of schedules: tables, figures, terminal plots and summaries."""

@@ -1,1 +1,0 @@
-from lrsched_cli.trace import Trace as Trace

@@ -1,0 +1,449 @@
+"""Operators: warm-up, sequence, product, repeat, clamp, groups and what is past an end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import lrsched_cli as lrs
+from lrsched_cli.schedules.compose import CLOCKS, WARMUP_SHAPES
+from lrsched_cli.trace import Trace
+from tests.support import agree, consistent, knots_are_honest, message_of, torch_trace
+
+TICKS = st.integers(1, 30)
+ORACLE = settings(deadline=None, max_examples=40, suppress_health_check=list(HealthCheck))
+
+
+def trace(spec: Mapping[str, Any], total: int = 100, **run: Any) -> Trace:
+    return lrs.simulate({"lr": 0.1, **spec}, {"steps": total, **run})
+
+
+def rates(spec: Mapping[str, Any], total: int = 100, **run: Any) -> np.ndarray:
+    return trace(spec, total, **run).lr
+
+
+# Warm-up.
+
+
+def test_a_warm_up_starts_at_0_and_arrives_at_its_last_tick() -> None:
+    """Tick 0 has the start, tick D the full rate, and the body's own clock starts there."""
+    warm = rates({"kind": "cosine", "eta_min": 1e-5, "warmup": 10})
+    agree(warm[:11], np.linspace(0, 0.1, 11))
+    x = np.arange(90) / 90
+    agree(warm[10:], 1e-5 + (0.1 - 1e-5) * (1 + np.cos(np.pi * x)) / 2)
+
+
+#: What each shape is at a part x of a warm-up of so many ticks.
+SHAPES = {
+    "linear": lambda x, n: x,
+    "cosine": lambda x, n: (1 - math.cos(math.pi * x)) / 2,
+    "1-sqrt": lambda x, n: 1 - math.sqrt(1 - x),
+    "exp": lambda x, n: (1 - math.exp(-x)) / (1 - math.exp(-1)),
+    "log": lambda x, n: math.log(1 + x * n) / math.log(1 + n),
+}
+
+
+def test_the_shapes_and_clocks_are_those_of_the_contract() -> None:
+    assert list(WARMUP_SHAPES) == list(SHAPES)
+    assert CLOCKS == ("prefix", "overlay", "product")
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("clock", CLOCKS)
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("start", [{}, {"start_factor": 0.25}, {"start_lr": 0.025}])
+def test_every_warm_up_by_its_definition(shape: str, clock: str, first: int, start: dict[str, float]) -> None:
+    """Prefix rises to the body's first rate, overlay to the base rate, product scales the body that is running."""
+    low, n = 0.025 if start else 0.0, 8
+    spec = {"kind": "exponential", "gamma": 0.9, "warmup": {"for": n, "shape": shape, "clock": clock, "first": first}}
+    spec["warmup"] |= start
+    found = trace(spec, 40)
+    body = [0.1 * 0.9**t for t in range(41)]
+    expected = []
+    for t in range(40):
+        length = n - first if shape == "log" else n
+        x = min((t if shape == "log" else t + first) / length, 1)
+        done = SHAPES[shape](x, length)
+        if t >= n:
+            expected.append(body[t - n] if clock == "prefix" else body[t])
+        elif clock == "product":
+            expected.append((low / 0.1 + (1 - low / 0.1) * done) * body[t])
+        else:
+            expected.append(low + (0.1 - low) * done)
+    agree(found.lr, expected)
+    consistent(found.schedule, 40)
+    knots_are_honest(found.schedule, 40)
+
+
+def test_first_1_has_the_full_rate_one_tick_earlier() -> None:
+    """The table of section 13.4: update 0 of b/W, the full rate at W-1 (torchtitan); 0 and W without (transformers)."""
+    spec = {"kind": "constant", "warmup": {"for": 10, "first": 1}}
+    agree(rates(spec, 12), [*np.arange(1, 11) / 100, 0.1, 0.1])
+    agree(rates({"kind": "constant", "warmup": 10}, 12), [*np.arange(10) / 100, 0.1, 0.1])
+
+
+@given(n=st.integers(1, 30), start=st.floats(0.01, 1), total=st.integers(31, 80), low=st.sampled_from([0, 0.01, 0.1]))
+@ORACLE
+def test_prefix_is_torch_sequential(n: int, start: float, total: int, low: float) -> None:
+    """SequentialLR[LinearLR, CosineAnnealingLR], the warm-up that torch's users write."""
+    torch = pytest.importorskip("torch")
+    s = torch.optim.lr_scheduler
+
+    def make(optimizer: Any) -> Any:
+        warm = s.LinearLR(optimizer, start_factor=start, total_iters=n)
+        body = s.CosineAnnealingLR(optimizer, T_max=total - n, eta_min=low)
+        return s.SequentialLR(optimizer, [warm, body], milestones=[n])
+
+    spec = {"kind": "cosine", "eta_min": low, "warmup": {"for": n, "start_factor": start}}
+    agree(rates(spec, total), torch_trace(make, total)["lr"])
+
+
+@pytest.mark.parametrize("total", [100, 250])
+def test_warm_ups_of_other_libraries_by_their_formulas(total: int) -> None:
+    """transformers' linear and cosine with warm-up, and the Transformer paper, written out."""
+    w = 10
+
+    def hf_linear(t: int) -> float:
+        return t / w if t < w else max(0.0, (total - t) / (total - w))
+
+    def hf_cosine(t: int) -> float:
+        return t / w if t < w else max(0.0, 0.5 * (1 + math.cos(math.pi * (t - w) / (total - w))))
+
+    agree(rates({"kind": "linear", "warmup": w}, total), [0.1 * hf_linear(t) for t in range(total)])
+    agree(rates({"kind": "cosine", "warmup": w}, total), [0.1 * hf_cosine(t) for t in range(total)])
+    # The paper counts steps from 1: d ** -0.5 * min(step ** -0.5, step * w ** -1.5), its peak lr at step w.
+    paper = [0.1 * w**0.5 * min((t + 1) ** -0.5, (t + 1) * w**-1.5) for t in range(total)]
+    noam = {"kind": "noam", "timescale": w, "shift": w, "warmup": {"for": w - 1, "start_lr": 0.01}}
+    agree(rates(noam, total), paper)
+
+
+def test_pytorch_warmup_multiplies_what_is_running() -> None:
+    """pytorch_warmup's LinearWarmup: min(1, (t + 1) / W) times the rate of a scheduler that has been running."""
+    spec = {"kind": "step", "step_size": 5, "gamma": 0.5, "warmup": {"for": 8, "clock": "product", "first": 1}}
+    agree(rates(spec, 30), [0.1 * 0.5 ** (t // 5) * min(1, (t + 1) / 8) for t in range(30)])
+
+
+@pytest.mark.parametrize("clock", CLOCKS)
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_warm_ups_of_0_and_1_ticks(clock: str, first: int, shape: str) -> None:
+    """Of 0 there is none of it; of 1 tick 0 alone is at the start, or nothing is."""
+    body = rates({"kind": "linear"}, 20)
+    agree(rates({"kind": "linear", "warmup": {"for": 0, "clock": clock, "first": first, "shape": shape}}, 20), body)
+    one = trace({"kind": "constant", "warmup": {"for": 1, "clock": clock, "first": first, "shape": shape}}, 20)
+    agree(consistent(one.schedule, 20), [0.1 * first] + [0.1] * 19)
+
+
+def test_a_warm_up_counts_in_any_unit() -> None:
+    for duration in (10, "10st", "2ep", "10%"):
+        agree(rates({"kind": "constant", "warmup": duration}, 100, steps_per_epoch=5)[:11], np.arange(11) / 100)
+
+
+def test_momentum_waits_for_a_prefix() -> None:
+    found = trace({"kind": "onecycle", "cycle_momentum": True, "warmup": 10})
+    assert found.momentum is not None
+    assert set(found.momentum[:11].tolist()) == {0.95}
+    bare = trace({"kind": "onecycle", "cycle_momentum": True}, 90)
+    agree(found.momentum[10:], bare.momentum)
+
+
+# Sequence.
+
+
+def test_parts_have_clocks_of_their_own_and_the_last_takes_the_rest() -> None:
+    spec = {
+        "sequence": [
+            {"kind": "linear", "start_factor": 0, "for": 10},
+            {"kind": "constant", "until": "60%"},
+            {"kind": "linear", "end_factor": 0},
+        ]
+    }
+    found = trace(spec)
+    agree(found.lr, [*np.arange(10) / 100, *[0.1] * 50, *0.1 * (1 - np.arange(40) / 40)])
+    knots_are_honest(found.schedule, 100)
+    assert found.schedule.marks == ((10, "constant"), (60, "linear"))
+
+
+def test_durations_in_a_part_are_of_the_run_and_its_defaults_of_the_part() -> None:
+    """10% is always of the whole run; a default share such as step's 30% is of the part that has a length."""
+    spec = {"sequence": [{"kind": "step", "gamma": 0.5, "for": 50}, {"kind": "step", "gamma": 0.5, "step_size": "10%"}]}
+    agree(rates(spec), [0.1 * 0.5 ** (t // 15) if t < 50 else 0.1 * 0.5 ** ((t - 50) // 10) for t in range(100)])
+
+
+@given(a=TICKS, b=TICKS, step=TICKS, n=TICKS, start=st.floats(0.01, 1), gamma=st.floats(0.1, 1))
+@ORACLE
+def test_sequence_is_sequentiallr(a: int, b: int, step: int, n: int, start: float, gamma: float) -> None:
+    """Every part starts again from the base rate, on its own clock."""
+    torch = pytest.importorskip("torch")
+    s, total = torch.optim.lr_scheduler, a + b + 20
+
+    def make(o: Any) -> Any:
+        parts = [
+            s.LinearLR(o, start_factor=start, total_iters=n),
+            s.StepLR(o, step, gamma),
+            s.ExponentialLR(o, gamma),
+        ]
+        return s.SequentialLR(o, parts, milestones=[a, a + b])
+
+    spec = {
+        "sequence": [
+            {"kind": "linear", "start_factor": start, "total_iters": n, "for": a},
+            {"kind": "step", "step_size": step, "gamma": gamma, "for": b},
+            {"kind": "exponential", "gamma": gamma},
+        ]
+    }
+    found = trace(spec, total)
+    agree(found.lr, torch_trace(make, total)["lr"])
+    consistent(found.schedule, total)
+    knots_are_honest(found.schedule, total)
+
+
+def test_current_goes_on_from_the_rate_before() -> None:
+    """``lr: current`` starts a part where the one before it stopped: its last used rate."""
+    for first in (5, 20):
+        spec = {
+            "sequence": [
+                {"kind": "constant", "for": first},
+                {"kind": "exponential", "gamma": 0.9, "for": 10},
+                {"kind": "constant", "lr": "current", "for": 5},
+                {"kind": "linear", "lr": "current"},
+            ]
+        }
+        found = rates(spec, 60)
+        last = 0.1 * 0.9**9
+        agree(found[first + 10 : first + 15], [last] * 5)
+        assert found[first + 15] == pytest.approx(last, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("after", "expected"),
+    [("hold", [0.05] * 4), ("mirror", [0.05, 0.0875, 0.1, 0.1]), ("restart", [0.1, 0.1, 0.0875, 0.075])],
+)
+def test_past_the_last_part(after: str, expected: list[float]) -> None:
+    spec = {"sequence": [{"kind": "constant", "for": 2}, {"kind": "linear", "end_factor": 0.5, "for": 4}]}
+    found = trace({**spec, "after": after}, 30)
+    whole = found.lr
+    agree(whole[:6], [0.1, 0.1, 0.1, 0.0875, 0.075, 0.0625])
+    if after == "hold":
+        agree(whole[6:10], expected)
+    elif after == "restart":
+        agree(whole[6:10], [0.1, 0.1, 0.1, 0.0875])
+    else:
+        agree(whole[6:13], [0.05, 0.0625, 0.075, 0.0875, 0.1, 0.1, 0.1])
+    consistent(found.schedule, 30)
+    knots_are_honest(found.schedule, 30)
+
+
+# Product.
+
+
+@given(step=TICKS, gamma=st.floats(0.1, 1), n=TICKS, start=st.floats(0.01, 1), total=st.integers(1, 60))
+@ORACLE
+def test_product_is_chainedscheduler(step: int, gamma: float, n: int, start: float, total: int) -> None:
+    """Of members that only multiply, which is where torch's ChainedScheduler is a product."""
+    torch = pytest.importorskip("torch")
+    s = torch.optim.lr_scheduler
+
+    def make(o: Any) -> Any:
+        members = [s.StepLR(o, step, gamma), s.LinearLR(o, start, 1.0, n), s.ExponentialLR(o, 0.97)]
+        return s.ChainedScheduler([*members, s.CosineAnnealingLR(o, T_max=total)])
+
+    spec = {
+        "product": [
+            {"kind": "step", "step_size": step, "gamma": gamma},
+            {"kind": "linear", "start_factor": start, "total_iters": n},
+            {"kind": "exponential", "gamma": 0.97},
+            {"kind": "cosine", "T_max": total},
+        ]
+    }
+    found = trace(spec, total)
+    agree(found.lr, torch_trace(make, total)["lr"])
+    consistent(found.schedule, total)
+
+
+def test_a_members_own_rate_cancels() -> None:
+    """A product multiplies factors: a member's base rate changes nothing."""
+    members = [{"kind": "step", "step_size": 20, "lr": 7.0}, {"kind": "cosine", "lr": 0.003}]
+    plain = [{"kind": "step", "step_size": 20}, {"kind": "cosine"}]
+    agree(rates({"product": members}), rates({"product": plain}))
+
+
+# Repeat, clamp.
+
+
+def test_repeat_starts_again() -> None:
+    found = trace({"kind": "linear", "repeat": 10}, 35)
+    agree(found.lr, [0.1 * (1 - t % 10 / 10) for t in range(35)])
+    knots_are_honest(found.schedule, 35)
+
+
+@given(
+    period=st.integers(1, 12), mult=st.sampled_from([1, 1.5, 2, 3]), lr_mult=st.sampled_from([1, 0.5]),
+    end_mult=st.sampled_from([1, 0.25]), cycles=st.none() | st.integers(1, 4), low=st.sampled_from([0, 0.02]),
+)  # fmt: skip
+@ORACLE
+def test_repeat_by_its_definition(
+    period: int, mult: float, lr_mult: float, end_mult: float, cycles: int | None, low: float
+) -> None:
+    """Cycle i is ``period_mult ** i`` times longer, from ``lr_mult ** i`` of the rate to ``end_mult ** i`` of the end."""
+    total, expected = 70, []
+    for t in range(total):
+        i, start, length = 0, 0.0, float(period)
+        while start + length <= t and (cycles is None or i < cycles - 1):
+            i, start, length = i + 1, start + length, period * mult ** (i + 1)
+        x = min((t - start) / length, 1)
+        high, end = 0.1 * lr_mult**i, low * end_mult**i
+        expected.append(end + (high - end) * (1 + math.cos(math.pi * x)) / 2)
+    again = {"period": period, "period_mult": mult, "lr_mult": lr_mult, "end_mult": end_mult, "cycles": cycles}
+    found = trace({"kind": "cosine", "eta_min": low, "repeat": again}, total)
+    agree(found.lr, expected)
+    consistent(found.schedule, total)
+    knots_are_honest(found.schedule, total)
+
+
+def test_repeated_cosine_is_the_kind_with_restarts() -> None:
+    """Two ways to say SGDR agree, stretched cycles included."""
+    sugar = rates({"kind": "sgdr", "T_0": 7, "T_mult": 2, "eta_min": 0.01}, 200)
+    agree(rates({"kind": "cosine", "eta_min": 0.01, "repeat": {"period": 7, "period_mult": 2}}, 200), sugar)
+
+
+def test_clamp_keeps_between() -> None:
+    found = trace({"kind": "linear", "clamp": {"min_lr": 0.02, "max_lr": 0.08}})
+    agree(found.lr, np.clip(rates({"kind": "linear"}), 0.02, 0.08))
+    consistent(found.schedule, 100)
+    knots_are_honest(found.schedule, 100)
+
+
+# Groups.
+
+
+def test_groups_are_an_optimizers_parameter_groups() -> None:
+    """Each group's base rate is scaled, and torch's cosine with a floor is run on each."""
+    torch = pytest.importorskip("torch")
+    weights = [torch.nn.Parameter(torch.zeros(1)) for _ in range(2)]
+    groups = [{"params": [weights[0]], "lr": 0.01}, {"params": [weights[1]], "lr": 0.1}]
+    optimizer = torch.optim.SGD(groups, lr=0.1)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=30, eta_min=0.005)
+    real: list[list[float]] = [[], []]
+    for _ in range(30):
+        for rates_of, group in zip(real, optimizer.param_groups, strict=True):
+            rates_of.append(group["lr"])
+        optimizer.step()
+        scheduler.step()
+    found = trace({"kind": "cosine", "eta_min": 0.005, "groups": {"backbone": 0.1, "head": 1.0}}, 30)
+    assert list(found.groups) == ["backbone", "head"]
+    agree(found.groups["backbone"], real[0])
+    agree(found.groups["head"], real[1])
+    agree(found.lr, real[0])
+    assert found.kind == "cosine"
+
+
+def test_groups_are_around_everything_else() -> None:
+    spec = {"kind": "linear", "warmup": 10, "clamp": {"min_lr": 0.02}, "groups": {"a": 0.5, "b": 2}}
+    found = trace(spec)
+    for name, scale in (("a", 0.5), ("b", 2)):
+        alone = {key: value for key, value in spec.items() if key != "groups"}
+        agree(found.groups[name], rates({**alone, "lr": 0.1 * scale}))
+
+
+# All of it at once, and in its order.
+
+
+def test_the_operators_apply_in_their_order() -> None:
+    """The body, after, repeat, warm-up, clamp: whatever their order in the file."""
+    spec = {"clamp": {"max_lr": 0.09}, "warmup": 4, "repeat": 10, "kind": "linear", "total_iters": 5, "after": "mirror"}
+    wave = [0.1 * abs(1 - t / 5) for t in range(10)]
+    expected = [min(0.025 * t, 0.09) for t in range(4)] + [min(wave[t % 10], 0.09) for t in range(46)]
+    agree(rates(spec, 50), expected)
+
+
+PARTS = st.sampled_from(
+    [
+        {"kind": "constant"}, {"kind": "linear"}, {"kind": "cosine", "T_max": 7, "after": "mirror"},
+        {"kind": "step", "step_size": 3, "gamma": 0.5}, {"kind": "sgdr", "T_0": 4, "T_mult": 1.5},
+        {"kind": "cyclic", "step_size_up": 3, "mode": "triangular2"}, {"kind": "onecycle"},
+        {"kind": "wsd", "warmup": 0, "decay": 1}, {"kind": "multistep", "milestones": [2, 9]},
+    ]
+)  # fmt: skip
+NESTED = st.recursive(
+    PARTS,
+    lambda inner: (
+        st.builds(lambda a, b, n: {"sequence": [{**a, "for": n}, b]}, inner, inner, st.integers(1, 20))
+        | st.builds(lambda a, b: {"product": [a, b]}, inner, inner)
+        | st.builds(lambda a, n: {**a, "repeat": n}, inner, st.integers(2, 9))
+        | st.builds(lambda a, n: {**a, "clamp": {"max_lr": n}}, inner, st.sampled_from([0.05, 0.09]))
+        | st.builds(
+            lambda a, n, clock: {**a, "warmup": {"for": n, "clock": clock}},
+            inner, st.integers(0, 9), st.sampled_from(["prefix", "overlay"]),
+        )
+    ),
+    max_leaves=5,
+)  # fmt: skip
+
+
+@given(spec=NESTED)
+@settings(deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
+def test_whatever_is_nested_has_one_rule(spec: dict[str, Any]) -> None:
+    found = trace(spec, 60)
+    consistent(found.schedule, 60)
+
+
+def test_a_sequence_of_a_trillion_ticks_is_instant() -> None:
+    spec = {"sequence": [{"kind": "cosine", "warmup": "1%", "for": "50%"}, {"kind": "linear", "repeat": 1000}]}
+    far = trace(spec, 10**12).schedule
+    assert far(10**12 - 1) == pytest.approx(0.1 / 1000, rel=1e-6)
+    assert far(10**10) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"kind": "cosine", "warmup": -1}, "cosine: warmup must be >= 0, got -1"),
+        ({"kind": "cosine", "warmup": [5]},
+         "cosine: warmup must be a mapping of for, start_lr, start_factor, shape, clock, first, got [5]"),
+        ({"kind": "cosine", "warmup": {"fro": 5}}, "cosine: warmup has no parameter fro (did you mean for?)"),
+        ({"kind": "cosine", "warmup": {"shape": "cosine"}}, "cosine: warmup needs for"),
+        ({"kind": "cosine", "warmup": {"for": 5, "shape": "cos"}},
+         "cosine: warmup.shape must be linear, cosine, 1-sqrt, exp or log, got 'cos'"),
+        ({"kind": "cosine", "warmup": {"for": 5, "clock": "pre"}},
+         "cosine: warmup.clock must be prefix, overlay or product, got 'pre'"),
+        ({"kind": "cosine", "warmup": {"for": 5, "first": 2}}, "cosine: warmup.first must be >= 0 and <= 1, got 2"),
+        ({"kind": "cosine", "warmup": {"for": 5, "start_lr": 0, "start_factor": 0}},
+         "cosine: warmup has both start_lr and start_factor: give one of them"),
+        ({"kind": "cosine", "clamp": {"min_lr": 1, "max_lr": 0.5}},
+         "cosine: clamp must have min_lr <= max_lr, got 1 > 0.5"),
+        ({"kind": "cosine", "clamp": 1}, "cosine: clamp must be a mapping of min_lr, max_lr, got 1"),
+        ({"kind": "cosine", "repeat": 0}, "cosine: repeat must be >= 1, got 0"),
+        ({"kind": "cosine", "repeat": {"period": 5, "cycles": 0}}, "cosine: repeat.cycles must be >= 1, got 0"),
+        ({"kind": "cosine", "groups": {}},
+         "cosine: groups must be a mapping such as {backbone: 0.1, head: 1.0}, got {}"),
+        ({"kind": "cosine", "groups": {"a": 0}}, "cosine: groups.a must be a finite number > 0, got 0"),
+        ({"sequence": []}, "sequence: must be a list of schedules, got []"),
+        ({"sequence": [{"kind": "constant"}, {"kind": "linear"}]},
+         "sequence: sequence part 1 needs for or until: only the last part may take the rest"),
+        ({"sequence": [{"kind": "constant", "for": 5, "until": 9}]},
+         "sequence: for stands beside until: give one of them"),
+        ({"sequence": [{"kind": "constant", "for": 5}, {"kind": "linear", "until": 5}]},
+         "sequence: until must be > 5, where the part begins, got 5"),
+        ({"sequence": [{"kind": "constant", "for": 0}]}, "sequence: for must be >= 1, got 0"),
+        ({"sequence": [{"kind": "constant", "lr": "current"}]},
+         "sequence: lr is current, but no part comes before it"),
+        ({"sequence": [{"kind": "constant"}], "after": "mirror"},
+         "sequence: after mirror has nothing to act on: the last part has no end"),
+        ({"sequence": [{"kind": "constant", "for": 9}], "after": "never"},
+         "sequence: after must be hold, mirror, end, restart, extrapolate, error, got 'never'"),
+        ({"product": {"kind": "cosine"}}, "product: product must be a list of schedules, got {'kind': 'cosine'}"),
+        ({"product": [{"kind": "cosine"}, 5]}, "product: must be a mapping such as {kind: cosine}, got 5"),
+        ({"sequence": [{"kind": "cosine", "T_max": 0}]}, "sequence: T_max must be >= 1, got 0"),
+        ({"kind": "step", "after": "hold"}, "step: step has no parameter after"),
+        ({"kind": "cosine", "sequence": []}, "cosine: must have one of kind, sequence and product, got kind and sequence"),
+    ],
+)  # fmt: skip
+def test_what_a_refusal_says(spec: dict[str, Any], message: str) -> None:
+    assert message_of(trace, spec) == message
