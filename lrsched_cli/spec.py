@@ -166,9 +166,7 @@ def _form(spec: Mapping[str, Any]) -> tuple[str, Mapping[str, Param]]:
     forms = [form for form in FORMS if form in spec]
     if len(forms) != 1:
         told = f"got {' and '.join(forms)}" if forms else f"got the keys {', '.join(map(str, spec)) or '(none)'}"
-        near = next(
-            (f" (did you mean {form}?)" for key in spec for form in FORMS if form in nearest(str(key), [form])), ""
-        )
+        near = "" if forms else next((near for key in spec if (near := nearest(str(key), FORMS))), "")
         raise SpecError(f"must have one of kind, sequence and product, {told}{near}")
     params: Mapping[str, Param] = {}
     if forms[0] == "kind":

@@ -12,6 +12,8 @@ from lrsched_cli.errors import SpecError
 from lrsched_cli.run import Clock, Scope
 from lrsched_cli.schedules import CANONICAL
 from lrsched_cli.schedules.base import Schedule
+from lrsched_cli.spec import simulate
+from lrsched_cli.trace import Trace
 
 LR = 0.1
 
@@ -19,6 +21,11 @@ LR = 0.1
 def made(kind: str, total: int = 100, /, *, lr: float = LR, **params: Any) -> Schedule:
     """A canonical kind on a run of so many steps."""
     return CANONICAL[kind].from_params(params, Scope.of(Clock("step", total), lr))
+
+
+def simulated(spec: Mapping[str, Any], total: int = 100, **run: Any) -> Trace:
+    """An entry in the YAML's own form, at a base rate of 0.1, on a run of so many steps."""
+    return simulate({"lr": LR, **spec}, {"steps": total, **run})
 
 
 def message_of(function: Callable[..., Any], *args: Any, **kwargs: Any) -> str:

@@ -11,21 +11,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import lrsched_cli as lrs
 from lrsched_cli.schedules.compose import CLOCKS, WARMUP_SHAPES
-from lrsched_cli.trace import Trace
-from tests.support import agree, consistent, knots_are_honest, message_of, torch_trace
+from tests.support import agree, consistent, knots_are_honest, simulated, torch_trace
 
 TICKS = st.integers(1, 30)
 ORACLE = settings(deadline=None, max_examples=40, suppress_health_check=list(HealthCheck))
 
 
-def trace(spec: Mapping[str, Any], total: int = 100, **run: Any) -> Trace:
-    return lrs.simulate({"lr": 0.1, **spec}, {"steps": total, **run})
-
-
 def rates(spec: Mapping[str, Any], total: int = 100, **run: Any) -> np.ndarray:
-    return trace(spec, total, **run).lr
+    return simulated(spec, total, **run).lr
 
 
 # Warm-up.
@@ -63,7 +57,7 @@ def test_every_warm_up_by_its_definition(shape: str, clock: str, first: int, sta
     low, n = 0.025 if start else 0.0, 8
     spec = {"kind": "exponential", "gamma": 0.9, "warmup": {"for": n, "shape": shape, "clock": clock, "first": first}}
     spec["warmup"] |= start
-    found = trace(spec, 40)
+    found = simulated(spec, 40)
     body = [0.1 * 0.9**t for t in range(41)]
     expected = []
     for t in range(40):
@@ -78,7 +72,8 @@ def test_every_warm_up_by_its_definition(shape: str, clock: str, first: int, sta
             expected.append(low + (0.1 - low) * done)
     agree(found.lr, expected)
     consistent(found.schedule, 40)
-    knots_are_honest(found.schedule, 40)
+    if clock != "product":  # a rising times a falling rate may turn in between
+        knots_are_honest(found.schedule, 40)
 
 
 def test_first_1_has_the_full_rate_one_tick_earlier() -> None:
@@ -136,7 +131,7 @@ def test_warm_ups_of_0_and_1_ticks(clock: str, first: int, shape: str) -> None:
     """Of 0 there is none of it; of 1 tick 0 alone is at the start, or nothing is."""
     body = rates({"kind": "linear"}, 20)
     agree(rates({"kind": "linear", "warmup": {"for": 0, "clock": clock, "first": first, "shape": shape}}, 20), body)
-    one = trace({"kind": "constant", "warmup": {"for": 1, "clock": clock, "first": first, "shape": shape}}, 20)
+    one = simulated({"kind": "constant", "warmup": {"for": 1, "clock": clock, "first": first, "shape": shape}}, 20)
     agree(consistent(one.schedule, 20), [0.1 * first] + [0.1] * 19)
 
 
@@ -146,10 +141,10 @@ def test_a_warm_up_counts_in_any_unit() -> None:
 
 
 def test_momentum_waits_for_a_prefix() -> None:
-    found = trace({"kind": "onecycle", "cycle_momentum": True, "warmup": 10})
+    found = simulated({"kind": "onecycle", "cycle_momentum": True, "warmup": 10})
     assert found.momentum is not None
     assert set(found.momentum[:11].tolist()) == {0.95}
-    bare = trace({"kind": "onecycle", "cycle_momentum": True}, 90)
+    bare = simulated({"kind": "onecycle", "cycle_momentum": True}, 90)
     agree(found.momentum[10:], bare.momentum)
 
 
@@ -164,7 +159,7 @@ def test_parts_have_clocks_of_their_own_and_the_last_takes_the_rest() -> None:
             {"kind": "linear", "end_factor": 0},
         ]
     }
-    found = trace(spec)
+    found = simulated(spec)
     agree(found.lr, [*np.arange(10) / 100, *[0.1] * 50, *0.1 * (1 - np.arange(40) / 40)])
     knots_are_honest(found.schedule, 100)
     assert found.schedule.marks == ((10, "constant"), (60, "linear"))
@@ -198,7 +193,7 @@ def test_sequence_is_sequentiallr(a: int, b: int, step: int, n: int, start: floa
             {"kind": "exponential", "gamma": gamma},
         ]
     }
-    found = trace(spec, total)
+    found = simulated(spec, total)
     agree(found.lr, torch_trace(make, total)["lr"])
     consistent(found.schedule, total)
     knots_are_honest(found.schedule, total)
@@ -227,7 +222,7 @@ def test_current_goes_on_from_the_rate_before() -> None:
 )
 def test_past_the_last_part(after: str, expected: list[float]) -> None:
     spec = {"sequence": [{"kind": "constant", "for": 2}, {"kind": "linear", "end_factor": 0.5, "for": 4}]}
-    found = trace({**spec, "after": after}, 30)
+    found = simulated({**spec, "after": after}, 30)
     whole = found.lr
     agree(whole[:6], [0.1, 0.1, 0.1, 0.0875, 0.075, 0.0625])
     if after == "hold":
@@ -262,7 +257,7 @@ def test_product_is_chainedscheduler(step: int, gamma: float, n: int, start: flo
             {"kind": "cosine", "T_max": total},
         ]
     }
-    found = trace(spec, total)
+    found = simulated(spec, total)
     agree(found.lr, torch_trace(make, total)["lr"])
     consistent(found.schedule, total)
 
@@ -278,7 +273,7 @@ def test_a_members_own_rate_cancels() -> None:
 
 
 def test_repeat_starts_again() -> None:
-    found = trace({"kind": "linear", "repeat": 10}, 35)
+    found = simulated({"kind": "linear", "repeat": 10}, 35)
     agree(found.lr, [0.1 * (1 - t % 10 / 10) for t in range(35)])
     knots_are_honest(found.schedule, 35)
 
@@ -301,7 +296,7 @@ def test_repeat_by_its_definition(
         high, end = 0.1 * lr_mult**i, low * end_mult**i
         expected.append(end + (high - end) * (1 + math.cos(math.pi * x)) / 2)
     again = {"period": period, "period_mult": mult, "lr_mult": lr_mult, "end_mult": end_mult, "cycles": cycles}
-    found = trace({"kind": "cosine", "eta_min": low, "repeat": again}, total)
+    found = simulated({"kind": "cosine", "eta_min": low, "repeat": again}, total)
     agree(found.lr, expected)
     consistent(found.schedule, total)
     knots_are_honest(found.schedule, total)
@@ -314,7 +309,7 @@ def test_repeated_cosine_is_the_kind_with_restarts() -> None:
 
 
 def test_clamp_keeps_between() -> None:
-    found = trace({"kind": "linear", "clamp": {"min_lr": 0.02, "max_lr": 0.08}})
+    found = simulated({"kind": "linear", "clamp": {"min_lr": 0.02, "max_lr": 0.08}})
     agree(found.lr, np.clip(rates({"kind": "linear"}), 0.02, 0.08))
     consistent(found.schedule, 100)
     knots_are_honest(found.schedule, 100)
@@ -336,7 +331,7 @@ def test_groups_are_an_optimizers_parameter_groups() -> None:
             rates_of.append(group["lr"])
         optimizer.step()
         scheduler.step()
-    found = trace({"kind": "cosine", "eta_min": 0.005, "groups": {"backbone": 0.1, "head": 1.0}}, 30)
+    found = simulated({"kind": "cosine", "eta_min": 0.005, "groups": {"backbone": 0.1, "head": 1.0}}, 30)
     assert list(found.groups) == ["backbone", "head"]
     agree(found.groups["backbone"], real[0])
     agree(found.groups["head"], real[1])
@@ -346,104 +341,7 @@ def test_groups_are_an_optimizers_parameter_groups() -> None:
 
 def test_groups_are_around_everything_else() -> None:
     spec = {"kind": "linear", "warmup": 10, "clamp": {"min_lr": 0.02}, "groups": {"a": 0.5, "b": 2}}
-    found = trace(spec)
+    found = simulated(spec)
     for name, scale in (("a", 0.5), ("b", 2)):
         alone = {key: value for key, value in spec.items() if key != "groups"}
         agree(found.groups[name], rates({**alone, "lr": 0.1 * scale}))
-
-
-# All of it at once, and in its order.
-
-
-def test_the_operators_apply_in_their_order() -> None:
-    """The body, after, repeat, warm-up, clamp: whatever their order in the file."""
-    spec = {"clamp": {"max_lr": 0.09}, "warmup": 4, "repeat": 10, "kind": "linear", "total_iters": 5, "after": "mirror"}
-    wave = [0.1 * abs(1 - t / 5) for t in range(10)]
-    expected = [min(0.025 * t, 0.09) for t in range(4)] + [min(wave[t % 10], 0.09) for t in range(46)]
-    agree(rates(spec, 50), expected)
-
-
-PARTS = st.sampled_from(
-    [
-        {"kind": "constant"}, {"kind": "linear"}, {"kind": "cosine", "T_max": 7, "after": "mirror"},
-        {"kind": "step", "step_size": 3, "gamma": 0.5}, {"kind": "sgdr", "T_0": 4, "T_mult": 1.5},
-        {"kind": "cyclic", "step_size_up": 3, "mode": "triangular2"}, {"kind": "onecycle"},
-        {"kind": "wsd", "warmup": 0, "decay": 1}, {"kind": "multistep", "milestones": [2, 9]},
-    ]
-)  # fmt: skip
-NESTED = st.recursive(
-    PARTS,
-    lambda inner: (
-        st.builds(lambda a, b, n: {"sequence": [{**a, "for": n}, b]}, inner, inner, st.integers(1, 20))
-        | st.builds(lambda a, b: {"product": [a, b]}, inner, inner)
-        | st.builds(lambda a, n: {**a, "repeat": n}, inner, st.integers(2, 9))
-        | st.builds(lambda a, n: {**a, "clamp": {"max_lr": n}}, inner, st.sampled_from([0.05, 0.09]))
-        | st.builds(
-            lambda a, n, clock: {**a, "warmup": {"for": n, "clock": clock}},
-            inner, st.integers(0, 9), st.sampled_from(["prefix", "overlay"]),
-        )
-    ),
-    max_leaves=5,
-)  # fmt: skip
-
-
-@given(spec=NESTED)
-@settings(deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
-def test_whatever_is_nested_has_one_rule(spec: dict[str, Any]) -> None:
-    found = trace(spec, 60)
-    consistent(found.schedule, 60)
-
-
-def test_a_sequence_of_a_trillion_ticks_is_instant() -> None:
-    spec = {"sequence": [{"kind": "cosine", "warmup": "1%", "for": "50%"}, {"kind": "linear", "repeat": 1000}]}
-    far = trace(spec, 10**12).schedule
-    assert far(10**12 - 1) == pytest.approx(0.1 / 1000, rel=1e-6)
-    assert far(10**10) == pytest.approx(0.1)
-
-
-@pytest.mark.parametrize(
-    ("spec", "message"),
-    [
-        ({"kind": "cosine", "warmup": -1}, "cosine: warmup must be >= 0, got -1"),
-        ({"kind": "cosine", "warmup": [5]},
-         "cosine: warmup must be a mapping of for, start_lr, start_factor, shape, clock, first, got [5]"),
-        ({"kind": "cosine", "warmup": {"fro": 5}}, "cosine: warmup has no parameter fro (did you mean for?)"),
-        ({"kind": "cosine", "warmup": {"shape": "cosine"}}, "cosine: warmup needs for"),
-        ({"kind": "cosine", "warmup": {"for": 5, "shape": "cos"}},
-         "cosine: warmup.shape must be linear, cosine, 1-sqrt, exp or log, got 'cos'"),
-        ({"kind": "cosine", "warmup": {"for": 5, "clock": "pre"}},
-         "cosine: warmup.clock must be prefix, overlay or product, got 'pre'"),
-        ({"kind": "cosine", "warmup": {"for": 5, "first": 2}}, "cosine: warmup.first must be >= 0 and <= 1, got 2"),
-        ({"kind": "cosine", "warmup": {"for": 5, "start_lr": 0, "start_factor": 0}},
-         "cosine: warmup has both start_lr and start_factor: give one of them"),
-        ({"kind": "cosine", "clamp": {"min_lr": 1, "max_lr": 0.5}},
-         "cosine: clamp must have min_lr <= max_lr, got 1 > 0.5"),
-        ({"kind": "cosine", "clamp": 1}, "cosine: clamp must be a mapping of min_lr, max_lr, got 1"),
-        ({"kind": "cosine", "repeat": 0}, "cosine: repeat must be >= 1, got 0"),
-        ({"kind": "cosine", "repeat": {"period": 5, "cycles": 0}}, "cosine: repeat.cycles must be >= 1, got 0"),
-        ({"kind": "cosine", "groups": {}},
-         "cosine: groups must be a mapping such as {backbone: 0.1, head: 1.0}, got {}"),
-        ({"kind": "cosine", "groups": {"a": 0}}, "cosine: groups.a must be a finite number > 0, got 0"),
-        ({"sequence": []}, "sequence: must be a list of schedules, got []"),
-        ({"sequence": [{"kind": "constant"}, {"kind": "linear"}]},
-         "sequence: sequence part 1 needs for or until: only the last part may take the rest"),
-        ({"sequence": [{"kind": "constant", "for": 5, "until": 9}]},
-         "sequence: for stands beside until: give one of them"),
-        ({"sequence": [{"kind": "constant", "for": 5}, {"kind": "linear", "until": 5}]},
-         "sequence: until must be > 5, where the part begins, got 5"),
-        ({"sequence": [{"kind": "constant", "for": 0}]}, "sequence: for must be >= 1, got 0"),
-        ({"sequence": [{"kind": "constant", "lr": "current"}]},
-         "sequence: lr is current, but no part comes before it"),
-        ({"sequence": [{"kind": "constant"}], "after": "mirror"},
-         "sequence: after mirror has nothing to act on: the last part has no end"),
-        ({"sequence": [{"kind": "constant", "for": 9}], "after": "never"},
-         "sequence: after must be hold, mirror, end, restart, extrapolate, error, got 'never'"),
-        ({"product": {"kind": "cosine"}}, "product: product must be a list of schedules, got {'kind': 'cosine'}"),
-        ({"product": [{"kind": "cosine"}, 5]}, "product: must be a mapping such as {kind: cosine}, got 5"),
-        ({"sequence": [{"kind": "cosine", "T_max": 0}]}, "sequence: T_max must be >= 1, got 0"),
-        ({"kind": "step", "after": "hold"}, "step: step has no parameter after"),
-        ({"kind": "cosine", "sequence": []}, "cosine: must have one of kind, sequence and product, got kind and sequence"),
-    ],
-)  # fmt: skip
-def test_what_a_refusal_says(spec: dict[str, Any], message: str) -> None:
-    assert message_of(trace, spec) == message

@@ -1,4 +1,4 @@
-"""The classes of torch.optim.lr_scheduler whose steps multiply the rate by a factor: of the tick, at ticks, or until one."""
+"""The classes of torch.optim.lr_scheduler that multiply the rate by a factor: at every tick, at some, or until one."""
 
 from __future__ import annotations
 

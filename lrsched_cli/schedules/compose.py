@@ -315,30 +315,32 @@ class Repeat(Wrapper):
     def curve(self, t: Times) -> Any:
         if self.cycles is None:
             return self._cycles(t)
-        held = self._scaled(np.array([self._end]), float(self.cycles - 1))
+        held = self._part(self._end) * self._swing(self.cycles - 1.0) + self._low(self.cycles - 1.0)
         return piecewise(t, [cycle_start(self.cycles, self.period, self.period_mult)], [self._cycles, lambda _: held])
+
+    # A cycle is the body between its end rate and its base rate, stretched between the cycle's own two.
 
     def _cycles(self, t: Times) -> Any:
         if self.period_mult == 1:
-            wave = periodic(self.body.curve, t, self.period)
             if self.lr_mult == self.end_mult == 1:
-                return wave
-            scale = per_cycle(lambda i: power_of(self.lr_mult, i), t, self.period)
-            end_scale = per_cycle(lambda i: power_of(self.end_mult, i), t, self.period)
-            return self._blend(wave, scale, end_scale)
+                return periodic(self.body.curve, t, self.period)
+            part = periodic(lambda x: self._part(self.body.curve(x)), t, self.period)
+            return part * per_cycle(self._swing, t, self.period) + per_cycle(self._low, t, self.period)
         number, x, length = cycle(t, self.period, self.period_mult)
-        return self._scaled(self.body.curve(x * (self.period / length)), number)
+        return self._part(self.body.curve(x * (self.period / length))) * self._swing(number) + self._low(number)
 
-    def _scaled(self, wave: Any, number: Any) -> Any:
-        return self._blend(wave, power_of(self.lr_mult, number), power_of(self.end_mult, number))
+    def _part(self, rate: Any) -> Any:
+        """How far a rate of the body is from its end rate to its base rate."""
+        return rate / self.lr if self.lr == self._end else (rate - self._end) / (self.lr - self._end)
 
-    def _blend(self, wave: Any, scale: Any, end_scale: Any) -> Any:
-        """The body between its end rate and its base rate, stretched between the cycle's own two."""
-        if self.lr == self._end:
-            return wave * scale
-        part = (wave - self._end) / (self.lr - self._end)
-        low = self._end * end_scale
-        return part * (scale * self.lr - low) + low
+    def _low(self, number: Any) -> Any:
+        """The end rate of a cycle, where the body's is not its base rate."""
+        low = 0.0 if self.lr == self._end else self._end
+        return low if low == 0 or self.end_mult == 1 else power_of(self.end_mult, number) * low
+
+    def _swing(self, number: Any) -> Any:
+        """The base rate of a cycle above its end rate."""
+        return power_of(self.lr_mult, number) * self.lr - self._low(number)
 
     def next_knot(self, t: Array) -> Array:
         number, x, length = cycle(t, self.period, self.period_mult)

@@ -78,13 +78,15 @@ class CosineRestarts(Finite):
             return super().curve(t)
         if self.T_mult == 1:
             wave = periodic(lambda x: cos_pi(x / self.T_0), t, self.T_0)
-            peak = self.lr if self.decay == 1 else per_cycle(lambda i: power_of(self.decay, i) * self.lr, t, self.T_0)
+            half = self._half(0.0) if self.decay == 1 else per_cycle(self._half, t, self.T_0)
         else:
             number, x, length = cycle(t, self.T_0, self.T_mult)
-            wave = cos_pi(x / length)
-            peak = power_of(self.decay, number) * self.lr
-        half = (peak - self.eta_min) / 2
+            wave, half = cos_pi(x / length), self._half(number)
         return wave * half + (half + self.eta_min)
+
+    def _half(self, number: Any) -> Any:
+        """Half the height of a cycle."""
+        return (power_of(self.decay, number) * self.lr - self.eta_min) / 2
 
     def next_knot(self, t: Array) -> Array:
         if self.after != "restart":

@@ -221,7 +221,11 @@ def _list(each: Callable[..., Any]) -> Callable[..., Any]:
     def read(param: Param, name: str, value: Any, scope: Scope | None) -> tuple[Any, ...]:
         if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Sequence):
             raise must(name, param.condition, value)
-        return tuple(each(param, name, item, scope) for item in value)
+        items = tuple(each(param, name, item, scope) for item in value)
+        if any(isinstance(part, FromRun) for item in items for part in (item if isinstance(item, tuple) else (item,))):
+            # One duration that waits for its run makes the whole list wait.
+            return FromRun(str(list(value)), lambda later: tuple(each(param, name, item, later) for item in value))
+        return items
 
     return read
 

@@ -25,6 +25,9 @@ Times: TypeAlias = "Array | Ticks"
 #: How many ticks are worked on at a time: their doubles stay in the cache, and under the 128 KiB from which on the
 #: allocator maps fresh pages for every temporary.
 CHUNK = 16_000
+# Freeing a larger block once makes glibc's allocator keep small ones for reuse, which otherwise it may give back to
+# the system, page by page, as often as a temporary is freed.
+np.empty(16 * CHUNK)
 
 
 class Ticks:
@@ -275,7 +278,8 @@ def per_cycle(f: Callable[[Any], Any], t: Times, period: float) -> Any:
         return per_cycle(f, t.array, period)
     cycles = int(last - first) + 1
     offset = int(t.start - first * period)
-    return np.repeat(filled(f(Ticks(first, 1, cycles)), cycles), int(period))[offset : offset + t.n]
+    values = written(f(Ticks(first, 1, cycles)))
+    return np.repeat(values, int(period))[offset : offset + t.n] if np.ndim(values) else values
 
 
 def _in_step(t: Ticks, period: float) -> bool:

@@ -131,7 +131,7 @@ CANONICAL = [
         T_0=10,
     ),
     _case("cosine-restarts T_0 7, decay 0.9999", T_0=7, decay=0.9999),
-    _case("cosine-restarts T_0 1000, decay 0.9", T_0=1000, decay=0.9),
+    _case("cosine-restarts T_0 1000, decay 0.999", T_0=1000, decay=0.999),
     _case(
         "cosine-restarts T_0 10, T_mult 2",
         lambda m, o, n: m.CosineAnnealingWarmRestarts(o, 10, 2),
@@ -139,7 +139,7 @@ CANONICAL = [
         T_0=10,
         T_mult=2,
     ),
-    Case("cosine, repeat 1000, lr_mult 0.9", lambda n: {"kind": "cosine", "repeat": {"period": 1000, "lr_mult": 0.9}}),
+    Case("cosine, repeat 1000, lr_mult 0.999", lambda n: {"kind": "cosine", "repeat": {"period": 1000, "lr_mult": 0.999}}),
     _case(
         "cyclic",
         lambda m, o, n: m.CyclicLR(o, 0.001, 0.1, max(n // 5, 1)),
