@@ -286,7 +286,7 @@ def test_repeat_starts_again() -> None:
 def test_repeat_by_its_definition(
     period: int, mult: float, lr_mult: float, end_mult: float, cycles: int | None, low: float
 ) -> None:
-    """Cycle i is ``period_mult ** i`` times longer, from ``lr_mult ** i`` of the rate to ``end_mult ** i`` of the end."""
+    """Cycle i is period_mult ** i times longer, from lr_mult ** i of the rate to end_mult ** i of the end."""
     total, expected = 70, []
     for t in range(total):
         i, start, length = 0, 0.0, float(period)

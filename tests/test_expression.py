@@ -87,7 +87,8 @@ def test_code_from_a_lambda_is_read(text: str) -> None:
     [
         "__import__('os').system('true')", "().__class__", "open('x')", "[t for t in range(9)]", "t.real", "eval('1')",
         "'a' * 9", "(lambda: 1)()", "f'{t}'", "t if True else print", "lr[0]", "{1: 2}", "(t := 3)", "lr @ t", "t is 1",
-        "min(*[1])", "max(t, key=abs)", "t << 3", "~t", "1j", "yield", "await t", "...", "None", "", "   ", "\0", "lr lr",
+        "min(*[1])", "max(t, key=abs)", "t << 3", "~t", "1j", "yield", "await t", "...", "None", "", "   ", "\0",
+        "lr lr",
         "lambda a, b: a", "lambda *a: 1", "lambda: 1", "min()", "exp(1, 2)", "t and print", "a.b.c(1)",
     ],
 )  # fmt: skip

@@ -100,7 +100,8 @@ def test_a_sequence_of_a_trillion_ticks_is_instant() -> None:
         ({"product": [{"kind": "cosine"}, 5]}, "product: must be a mapping such as {kind: cosine}, got 5"),
         ({"sequence": [{"kind": "cosine", "T_max": 0}]}, "sequence: T_max must be >= 1, got 0"),
         ({"kind": "step", "after": "hold"}, "step has no parameter after"),
-        ({"kind": "cosine", "sequence": []}, "cosine: must have one of kind, sequence and product, got kind and sequence"),
+        ({"kind": "cosine", "sequence": []},
+         "cosine: must have one of kind, sequence and product, got kind and sequence"),
     ],
 )  # fmt: skip
 def test_what_a_refusal_says(spec: dict[str, Any], message: str) -> None:

@@ -102,9 +102,9 @@ def _guarded(arguments: list[str], debug: bool) -> int:
         return _told(error.format_message(), 2, debug)
     except (KeyboardInterrupt, typer.Abort):
         return _told("interrupted", 130, False)
-    except BrokenPipeError:
-        # Whoever reads the output has read enough. What is still buffered must not raise again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (BrokenPipeError, SystemExit):
+        # Whoever reads the output has read enough. (Typer, told not to exit, still does so for this and nothing else.)
+        _drop_output()
         return 0
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""

@@ -23,7 +23,6 @@ from lrsched_cli.schedules.ticks import (
     periodic,
     piecewise,
     power_of,
-    written,
 )
 
 
@@ -149,8 +148,9 @@ class Cyclic(Finite):
         up, down = self.step_size_up, self.step_size_down
         return piecewise(x, [up], [lambda u: u / up, lambda u: (self.length - u) / down])
 
-    def _height(self, t: Times) -> Any:
-        height = periodic(self._triangle, t, self.length)
+    def _height(self, t: Times, peak: float) -> Any:
+        """How far the wave is above its foot, given how far its first peak is."""
+        height = periodic(lambda x: self._triangle(x) * peak, t, self.length)
         if self.mode == "triangular2":
             return height * per_cycle(lambda i: power_of(0.5, i), t, self.length)
         if self.mode == "exp_range" and self.gamma != 1:
@@ -158,7 +158,7 @@ class Cyclic(Finite):
         return height
 
     def rule(self, x: Times) -> Any:
-        return self.base_lr + (self.max_lr - self.base_lr) * self._height(x)
+        return self._height(x, self.max_lr - self.base_lr) + self.base_lr
 
     def curve(self, t: Times) -> Any:
         return self.rule(t) if self.after == "restart" else super().curve(t)
@@ -172,8 +172,8 @@ class Cyclic(Finite):
     def momentum(self) -> Schedule | None:
         if not self.cycle_momentum:
             return None
-        swing = self.max_momentum - self.base_momentum
-        return Follow(of=self, rule=lambda t: self.max_momentum - swing * written(self._height(t)))
+        swing = self.base_momentum - self.max_momentum
+        return Follow(of=self, rule=lambda t: self._height(t, swing) + self.max_momentum)
 
     @property
     def notes(self) -> tuple[str, ...]:

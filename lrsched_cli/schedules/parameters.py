@@ -218,7 +218,9 @@ def _expression(param: Param, name: str, value: Any, scope: Scope | None) -> str
 
 
 def _list(each: Callable[..., Any]) -> Callable[..., Any]:
-    def read(param: Param, name: str, value: Any, scope: Scope | None) -> tuple[Any, ...]:
+    def read(param: Param, name: str, value: Any, scope: Scope | None) -> tuple[Any, ...] | FromRun:
+        if isinstance(value, np.ndarray):
+            value = value.tolist()
         if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Sequence):
             raise must(name, param.condition, value)
         items = tuple(each(param, name, item, scope) for item in value)
