@@ -36,9 +36,12 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        from importlib.metadata import version
+        from importlib.metadata import PackageNotFoundError, version
 
-        return version("lrsched-cli")
+        try:
+            return version("lrsched-cli")
+        except PackageNotFoundError:  # run from a checkout that is not installed
+            return "unknown"
     if name in _HOMES:
         from importlib import import_module
 

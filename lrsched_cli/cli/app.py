@@ -61,7 +61,7 @@ class VerbGroup(TyperGroup):
         return name, command, args[1:]
 
 
-app = typer.Typer(cls=VerbGroup, no_args_is_help=True, context_settings={"help_option_names": ["--help", "-h"]})
+app = typer.Typer(cls=VerbGroup, context_settings={"help_option_names": ["--help", "-h"]})
 
 
 def _version(wanted: bool) -> None:
@@ -85,7 +85,10 @@ def lrsched(
 
 def main() -> None:
     """Run the command line and exit: 0 fine, 1 a check found something, 2 bad input, 130 interrupted."""
-    arguments = sys.argv[1:]
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the caller: nobody listens
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
+    arguments = sys.argv[1:] or ["--help"]
     debug = "--debug" in arguments
     code = _guarded([arg for arg in arguments if arg != "--debug"], debug)
     sys.exit(code)
