@@ -69,6 +69,8 @@ def _when(name: str, kind: type[Schedule]) -> dict[str, Any]:
     """What holds of an entry that names a kind."""
     names = [name, *(alias for alias, known in ALIASES.items() if known == name)]
     properties = {parameter: _described(kind, parameter, param) for parameter, param in params_of(kind).items()}
+    if "lr" in properties:  # a part of a sequence may go on from the rate before it
+        properties["lr"] = {"anyOf": [properties["lr"], {"const": "current"}]}
     then: dict[str, Any] = {"properties": properties}
     needed = [parameter for parameter in properties if default_of(kind, parameter) is REQUIRED]
     if needed:

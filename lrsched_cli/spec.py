@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -104,7 +105,7 @@ def run_of(value: Any, place: Place) -> Run:
 
 
 def _line(spec: Any, error: SpecError) -> int | None:
-    lines = getattr(spec, "lines", {})
+    lines = getattr(spec, "lines", {}) if isinstance(spec, Mapping) else {}
     return lines.get(error.parameter, getattr(spec, "line", None))
 
 
@@ -223,7 +224,9 @@ def _part(
     entry: Mapping[str, Any], at: int, scope: Scope, place: Place, before: Schedule | None, starts: Sequence[int]
 ) -> tuple[Schedule, int | None]:
     """One part of a sequence that begins at tick ``at``, and the tick at which it ends, if that is said."""
-    spec = {key: value for key, value in entry.items() if key not in ("for", "until")}
+    spec: Any = copy.copy(entry)  # which keeps the lines, as a comprehension would not
+    spec.pop("for", None)
+    spec.pop("until", None)
     try:
         end = None
         if entry.get("until") is not None:

@@ -90,10 +90,10 @@ def _improvements(loss: Array, threshold: float, threshold_mode: str, mode: str)
 
 def _chain(following: npt.NDArray[np.intp]) -> Iterator[int]:
     """0, what follows 0, what follows that, and so on."""
-    at = 0
-    while at < len(following):
+    at, known, count = 0, following.data, len(following)
+    while at < count:
         yield at
-        at = int(following[at])
+        at = known[at]
 
 
 def _records(loss: Array, block: int = 64) -> npt.NDArray[np.intp]:
@@ -103,10 +103,11 @@ def _records(loss: Array, block: int = 64) -> npt.NDArray[np.intp]:
     padded = loss if len(loss) % block == 0 else np.append(loss, np.full(-len(loss) % block, np.inf))
     padded = padded.reshape(-1, block)
     lowest_before = np.concatenate(([np.inf], np.minimum.accumulate(padded.min(axis=1))[:-1]))
-    rows, columns = np.nonzero(padded < lowest_before[:, None])
-    near = rows * block + columns
-    values = loss[near]
-    return np.asarray(near[values < np.concatenate(([np.inf], np.minimum.accumulate(values)[:-1]))])
+    near = np.flatnonzero(padded < lowest_before[:, None])
+    values = padded.ravel()[near]
+    lower = np.ones(len(near), dtype=bool)
+    np.less(values[1:], np.minimum.accumulate(values)[:-1], out=lower[1:])
+    return near[lower]
 
 
 def _slack(threshold: float, threshold_mode: str, relative: float) -> Callable[[Any], Any]:
@@ -125,15 +126,18 @@ def _cuts(better: Array, total: int, patience: float, cooldown: int) -> Iterator
     # Improvements with too long a wait after them; the last one's lasts for ever.
     late = np.flatnonzero(np.diff(better, append=np.inf) > allowed)
     since = -1  # the last tick that does not count as bad: an improvement, a cut, or the end of a cooldown
+    rest = max(math.ceil(cooldown), 0)
     while True:
         following = int(np.searchsorted(better, since, side="right"))
         if following < len(better) and better[following] <= since + allowed:
-            since = int(better[late[np.searchsorted(late, following)]])
-        cut = since + allowed
-        if cut >= total:
+            last = int(late[np.searchsorted(late, following)])
+            since, following = int(better[last]), last + 1
+        if since + allowed >= total:
             return
-        yield cut
-        since = cut + max(math.ceil(cooldown), 0)
+        improvement = int(better[following]) if following < len(better) else total
+        cuts = range(since + allowed, min(improvement, total), allowed + rest)
+        yield from cuts
+        since = cuts[-1] + rest
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -105,8 +105,11 @@ def _row(n: int) -> Array:
 
 @lru_cache(maxsize=16)
 def _wave(step: float, n: int) -> tuple[Array, Array]:
-    angle = _row(n) * (np.pi * step)
-    cos, sin = np.cos(angle), np.sin(angle)
+    # A long wave from two short ones, by the same addition of angles: exp(i * (a + b)) = exp(i * a) * exp(i * b).
+    short = np.exp(_row(min(n, 128)) * (1j * np.pi * step))
+    long = np.exp(np.arange(-(-n // 128)) * (128j * np.pi * step))
+    wave = np.multiply.outer(long, short).ravel()[:n]
+    cos, sin = wave.real.copy(), wave.imag.copy()
     cos.setflags(write=False)
     sin.setflags(write=False)
     return cos, sin

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 Spec = Mapping[str, Any]
@@ -16,12 +17,12 @@ class Case:
     label: str
     spec: Callable[[int], Spec]
     #: A constructor of torch.optim.lr_scheduler as a function of (module, optimizer, steps).
-    torch: Callable[[Any, Any, int], Any] | None = None
+    torch: Callable[[Any, Any, int], Any]
     #: A schedule of the PyPI package lrsched as a function of (package, steps).
-    pypi: Callable[[Any, int], Callable[[int], float]] | None = field(default=None)
+    pypi: Callable[[Any, int], Callable[[int], float]] | None = None
 
 
-def _case(label: str, torch: Any = None, pypi: Any = None, **spec: Any) -> Case:
+def _case(label: str, torch: Any, pypi: Any = None, **spec: Any) -> Case:
     """A case whose parameters do not depend on the steps, its kind the first word of the label."""
     return Case(label, lambda n: {"kind": label.split()[0], **spec}, torch, pypi)
 
@@ -54,12 +55,47 @@ def _restarts(p: Any, t_0: int, t_mult: int = 1) -> Any:
 
 def _wsd(p: Any, n: int) -> Any:
     return p.warmup_stable_decay(
-        base_lr=0.1, warmup_steps=n // 100, decay_steps=n // 5, total_steps=n, final_lr=0.0, warmup_start=0.0
+        base_lr=0.1,
+        warmup_steps=n // 100,
+        decay_steps=n // 5,
+        total_steps=n,
+        final_lr=0.0,
+        warmup_start=0.0,
+        decay_shape="linear",
     )
 
 
 def _one_cycle(p: Any, n: int) -> Any:
     return p.one_cycle(max_lr=0.1, total_steps=n, pct_start=0.3, initial_div=25.0, final_div=1e4)
+
+
+def _lambda(factor: Callable[[int, int], float]) -> Any:
+    """What a user of torch writes where it has no such kind: a LambdaLR of the formula."""
+    return lambda m, o, n: m.LambdaLR(o, lambda t: factor(t, n))
+
+
+def _decaying(period: int, decay: float) -> Callable[[int, int], float]:
+    return lambda t, n: decay ** (t // period) * (1 + math.cos(math.pi * (t % period) / period)) / 2
+
+
+def _trapezoid(shape: Callable[[float], float]) -> Callable[[int, int], float]:
+    def factor(t: int, n: int) -> float:
+        if t < n // 100:
+            return t / (n // 100)
+        return 1.0 if t < n - n // 5 else shape((t - n + n // 5) / (n // 5))
+
+    return factor
+
+
+def _joined(part: Callable[[float], float]) -> Callable[[int, int], float]:
+    def factor(t: int, n: int) -> float:
+        if t < n // 10:
+            return part(t / (n // 10))
+        if t < n // 2:
+            return 1 - 0.5 * part((t - n // 10) / (n // 2 - n // 10))
+        return 0.5 - 0.5 * part((t - n // 2) / (n - n // 2))
+
+    return factor
 
 
 CANONICAL = [
@@ -78,8 +114,8 @@ CANONICAL = [
         lambda m, o, n: m.ExponentialLR(o, 0.95),
         lambda p, n: p.exponential(base_lr=0.1, gamma=0.95),
     ),
-    _case("exponential gamma 0.999999", gamma=0.999999),
-    _case("exponential staircase, every 1000", every=1000, staircase=True),
+    _case("exponential gamma 0.999999", lambda m, o, n: m.ExponentialLR(o, 0.999999), gamma=0.999999),
+    _case("exponential staircase, every 1000", lambda m, o, n: m.StepLR(o, 1000, 0.95), every=1000, staircase=True),
     _case(
         "step",
         lambda m, o, n: m.StepLR(o, max(n * 3 // 10, 1)),
@@ -92,14 +128,24 @@ CANONICAL = [
         lambda m, o, n: m.MultiStepLR(o, [n // 2, n * 3 // 4]),
         lambda p, n: p.multi_step(base_lr=0.1, milestones=[n // 2, n * 3 // 4], gamma=0.1),
     ),
-    _case("multistep of 10,000", milestones=list(range(3, 30_003, 3)), gamma=0.9999),
+    _case(
+        "multistep of 1,000",
+        lambda m, o, n: m.MultiStepLR(o, range(3, 3_003, 3), 0.999),
+        milestones=list(range(3, 3_003, 3)),
+        gamma=0.999,
+    ),
     _case(
         "cosine",
         lambda m, o, n: m.CosineAnnealingLR(o, n),
         lambda p, n: p.cosine(base_lr=0.1, min_lr=0.0, total_steps=n),
     ),
     _case("cosine mirror, T_max 10", lambda m, o, n: m.CosineAnnealingLR(o, 10), T_max=10, after="mirror"),
-    _case("cosine restart, T_max 1000", T_max=1000, after="restart"),
+    _case(
+        "cosine restart, T_max 1000",
+        lambda m, o, n: m.CosineAnnealingWarmRestarts(o, 1000),
+        T_max=1000,
+        after="restart",
+    ),
     Case(
         "warm-up + cosine",
         _warm_cosine,
@@ -112,7 +158,9 @@ CANONICAL = [
         "sequence linear, constant, cosine",
         _sequence,
         _torch_sequence,
-        lambda p, n: p.sequential([(n // 10, _linear(p, n // 10)), (n, p.cosine(base_lr=0.1, min_lr=0.0, total_steps=n))]),
+        lambda p, n: p.sequential(
+            [(n // 10, _linear(p, n // 10)), (n, p.cosine(base_lr=0.1, min_lr=0.0, total_steps=n))]
+        ),
     ),
     Case(
         "product cosine, step",
@@ -130,8 +178,8 @@ CANONICAL = [
         lambda p, n: _restarts(p, 10),
         T_0=10,
     ),
-    _case("cosine-restarts T_0 7, decay 0.9999", T_0=7, decay=0.9999),
-    _case("cosine-restarts T_0 1000, decay 0.999", T_0=1000, decay=0.999),
+    _case("cosine-restarts T_0 7, decay 0.9999", _lambda(_decaying(7, 0.9999)), T_0=7, decay=0.9999),
+    _case("cosine-restarts T_0 1000, decay 0.999", _lambda(_decaying(1000, 0.999)), T_0=1000, decay=0.999),
     _case(
         "cosine-restarts T_0 10, T_mult 2",
         lambda m, o, n: m.CosineAnnealingWarmRestarts(o, 10, 2),
@@ -139,7 +187,11 @@ CANONICAL = [
         T_0=10,
         T_mult=2,
     ),
-    Case("cosine, repeat 1000, lr_mult 0.999", lambda n: {"kind": "cosine", "repeat": {"period": 1000, "lr_mult": 0.999}}),
+    Case(
+        "cosine, repeat 1000, lr_mult 0.999",
+        lambda n: {"kind": "cosine", "repeat": {"period": 1000, "lr_mult": 0.999}},
+        _lambda(_decaying(1000, 0.999)),
+    ),
     _case(
         "cyclic",
         lambda m, o, n: m.CyclicLR(o, 0.001, 0.1, max(n // 5, 1)),
@@ -153,8 +205,19 @@ CANONICAL = [
         step_size_up=7,
         mode="triangular2",
     ),
-    _case("cyclic triangular2 of 2000", step_size_up=2000, mode="triangular2"),
-    _case("cyclic exp_range of 7", step_size_up=7, mode="exp_range", gamma=0.99999),
+    _case(
+        "cyclic triangular2 of 2000",
+        lambda m, o, n: m.CyclicLR(o, 0.001, 0.1, 2000, mode="triangular2"),
+        step_size_up=2000,
+        mode="triangular2",
+    ),
+    _case(
+        "cyclic exp_range of 7",
+        lambda m, o, n: m.CyclicLR(o, 0.001, 0.1, 7, mode="exp_range", gamma=0.99999),
+        step_size_up=7,
+        mode="exp_range",
+        gamma=0.99999,
+    ),
     _case(
         "cyclic exp_range of 2000",
         lambda m, o, n: m.CyclicLR(o, 0.001, 0.1, 2000, mode="exp_range", gamma=0.99999),
@@ -165,22 +228,32 @@ CANONICAL = [
     ),
     _case("onecycle", lambda m, o, n: m.OneCycleLR(o, 0.1, n), _one_cycle),
     _case("onecycle three phases", lambda m, o, n: m.OneCycleLR(o, 0.1, n, three_phase=True), three_phase=True),
-    _case("onecycle linear", lambda m, o, n: m.OneCycleLR(o, 0.1, n, anneal_strategy="linear"), anneal_strategy="linear"),
-    _case("wsd", None, _wsd),
-    _case("wsd cosine", decay_shape="cosine"),
-    _case("wsd 1-sqrt", decay_shape="1-sqrt"),
-    _case("wsd exp", decay_shape="exp"),
-    _case("inverse-sqrt", None, lambda p, n: p.inverse_sqrt(base_lr=0.1, warmup_steps=1)),
-    _case("inverse-time"),
-    _case("inverse-time power 0.5", power=0.5),
-    _case("tanh"),
-    _case("rex"),
-    _case("piecewise"),
-    _case("piecewise cosine", interpolate="cosine"),
-    _case("range-test"),
-    _case("range-test staircase", rate=0.1, every=100, staircase=True),
-    _case("swa"),
-    _case("factor"),
+    _case(
+        "onecycle linear", lambda m, o, n: m.OneCycleLR(o, 0.1, n, anneal_strategy="linear"), anneal_strategy="linear"
+    ),
+    _case("wsd", _lambda(_trapezoid(lambda x: 1 - x)), _wsd),
+    _case("wsd cosine", _lambda(_trapezoid(lambda x: (1 + math.cos(math.pi * x)) / 2)), decay_shape="cosine"),
+    _case("wsd 1-sqrt", _lambda(_trapezoid(lambda x: 1 - math.sqrt(x))), decay_shape="1-sqrt"),
+    _case("wsd exp", _lambda(_trapezoid(lambda x: (0.1**x - 0.1) / 0.9)), decay_shape="exp"),
+    _case(
+        "inverse-sqrt", _lambda(lambda t, n: (t + 1) ** -0.5), lambda p, n: p.inverse_sqrt(base_lr=0.1, warmup_steps=1)
+    ),
+    _case("inverse-time", _lambda(lambda t, n: 1 / (1 + 9 * t / n))),
+    _case("inverse-time power 0.5", _lambda(lambda t, n: (1 + 9 * t / n) ** -0.5), power=0.5),
+    _case("tanh", _lambda(lambda t, n: (1 - math.tanh(-7 + 10 * t / n)) / 2)),
+    _case("rex", _lambda(lambda t, n: (1 - t / n) / (1 - t / n / 2))),
+    _case("piecewise", _lambda(_joined(lambda u: u))),
+    _case("piecewise cosine", _lambda(_joined(lambda u: (1 - math.cos(math.pi * u)) / 2)), interpolate="cosine"),
+    _case("range-test", lambda m, o, n: m.ExponentialLR(o, 1000 ** (1 / n))),
+    _case(
+        "range-test staircase",
+        _lambda(lambda t, n: 0.001 * (1 + 0.1 * (t // 100))),
+        rate=0.1,
+        every=100,
+        staircase=True,
+    ),
+    _case("swa", _lambda(lambda t, n: 0.75 + 0.25 * math.cos(math.pi * min(1, 10 * t / n)))),
+    _case("factor", _lambda(lambda t, n: max(1e-6, 0.9 ** (t + 1)))),
 ]
 
 

@@ -37,6 +37,19 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
+def followed(metrics: Any, setting: dict[str, Any]) -> list[float]:
+    """The rates that torch gives."""
+    import torch
+
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.1)
+    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, **setting)
+    rates = []
+    for metric in metrics[:STEPPED]:
+        rates.append(optimizer.param_groups[0]["lr"])
+        scheduler.step(metric)
+    return rates
+
+
 def tables(quick: bool) -> Iterator[Table]:
     import torch
     from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -45,16 +58,13 @@ def tables(quick: bool) -> Iterator[Table]:
     table = Table(f"{TOTAL:,} metrics: torch : ours", note="ns a metric, torch : ours; max |ours - torch| / peak")
     for shape, metrics in shapes().items():
         for label, setting in SETTINGS.items():
-            stepped = metrics[:STEPPED].tolist()
+            stepped = metrics[:STEPPED]
             optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.1)
-            scheduler = ReduceLROnPlateau(optimizer, **setting)
-            rates = [0.1]
 
             def torch_steps() -> None:
-                group = optimizer.param_groups[0]  # noqa: B023
+                scheduler = ReduceLROnPlateau(optimizer, **setting)  # noqa: B023
                 for metric in stepped:  # noqa: B023
-                    scheduler.step(metric)  # noqa: B023
-                    rates.append(group["lr"])  # noqa: B023
+                    scheduler.step(metric)
 
             theirs = seconds(torch_steps) / STEPPED
 
@@ -62,7 +72,7 @@ def tables(quick: bool) -> Iterator[Table]:
                 return Plateau.from_params({"metrics": metrics, **setting}, scope).values(0, TOTAL)  # noqa: B023
 
             (time,) = best([ours], 2 if quick else 5)
-            off = np.abs(ours()[: len(rates)] - rates).max() / 0.1
+            off = np.abs(ours()[:STEPPED] - followed(metrics, setting)).max() / 0.1
             note = f"{1e9 * theirs:,.0f} : {1e9 * time / TOTAL:.1f}; {off:.0e}"
             table.rows.append(Row(f"{shape}{label}", theirs * TOTAL / time, at_least=FLOOR, note=note))
     yield table

@@ -29,7 +29,10 @@ def _table(title: str, cases: Sequence[Case], total: int, quick: bool) -> Table:
         spec, run = case.spec(total), {"steps": total}
         rounds = 3 if quick else 7
         ours, full = compared(
-            lambda: simulate(spec, run).lr, lambda: np.full(total, 0.1), rounds, at_most=FLOOR  # noqa: B023
+            lambda: simulate(spec, run).lr,
+            lambda: np.full(total, 0.1),
+            rounds,
+            at_most=FLOOR,  # noqa: B023
         )
         note = f"{1e9 * ours / total:5.1f}; {disagreement(case, total):.0e}"
         table.rows.append(Row(case.label, ours / full, FLOOR, note=note))
