@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 
 from lrsched_cli.errors import SpecError, nearest
@@ -54,13 +54,23 @@ def kind_named(name: str) -> type[Schedule]:
     """The kind of that name or alias; an unknown one is a ``SpecError`` with the nearest."""
     found = find_kind(name)
     if found is None:
-        raise SpecError(f"unknown kind {name}{nearest(name, names_near(name))}; lrsched list shows them all")
+        raise SpecError(f"unknown kind {name}{near_kind(name)}; lrsched list all shows every one")
     return found
 
 
-def names_near(name: str) -> list[str]:
-    """The names among which a mistyped one is looked for: its library's, or the canonical ones."""
+def near_kind(name: str, others: Iterable[str] = ()) -> str:
+    """`` (did you mean X?)`` for a mistyped kind; ``others`` are names that might be meant instead.
+
+    A class named without its library is found in it: ``StepLR`` means ``torch.StepLR``.
+    """
     library, dot, _ = name.partition(".")
     if dot and library in DIALECTS:
-        return list(dialect(library))
-    return [*CANONICAL, *ALIASES, *(f"{known}." for known in DIALECTS if dot)]
+        return nearest(name, dialect(library))
+    bare = {full.partition(".")[2]: full for known in DIALECTS for full in dialect(known)}
+    if name in bare:
+        return f" (did you mean {bare[name]}?)"
+    near = nearest(name, [*CANONICAL, *ALIASES, *others])
+    if near:
+        return near
+    classes = nearest(name, bare)
+    return classes.replace("mean ", f"mean {bare[classes[15:-2]].partition('.')[0]}.") if classes else ""

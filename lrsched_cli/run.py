@@ -132,6 +132,7 @@ class Run:
     grad_accumulation: int | None = _said("Batches an optimizer step.")
     world_size: int | None = _said("Processes that share the data.")
     drop_last: bool | None = _said("Whether incomplete batches are dropped.")
+    tokens: int | None = _said("Tokens of training, instead of steps.")
     tokens_per_step: int | None = _said("Tokens an optimizer step consumes, for durations such as 2e9tok.")
     lr: float | None = _said("Base learning rate.")
 
@@ -170,7 +171,8 @@ class Run:
             raise must("run", "a mapping such as {epochs: 90}", value)
         for key in value:
             if key not in RUN_FIELDS:
-                raise SpecError(f"run has no key {shown(key)}{nearest(str(key), RUN_FIELDS)}")
+                told = nearest(str(key), RUN_FIELDS) or f"; it has {', '.join(RUN_FIELDS)}"
+                raise SpecError(f"run has no key {shown(key)}{told}")
         return cls(**value)
 
     @property
@@ -185,9 +187,9 @@ class Run:
         there, so that an option never contradicts the file it overrides.
         """
         mine, theirs = self.said, outer.said
-        if "epochs" in mine or "steps" in mine:
-            theirs.pop("epochs", None)
-            theirs.pop("steps", None)
+        lengths = ("epochs", "steps", "tokens")
+        if any(name in mine for name in lengths):
+            theirs = {name: value for name, value in theirs.items() if name not in lengths}
         if "steps_per_epoch" in mine:
             theirs.pop("dataset_size", None)
         geometry = {"dataset_size", "batch_size", "grad_accumulation", "world_size", "drop_last"}
@@ -198,7 +200,7 @@ class Run:
     def clock(self, own_length: tuple[int, str] | None = None) -> Clock:
         """Resolve the run, for a schedule whose own length is ``(ticks, interval)`` if it has one."""
         per_epoch = self.counted_steps_per_epoch
-        epochs, steps = self.epochs, self.steps
+        epochs, steps = self.epochs, self._steps
         if epochs is not None and steps is not None:
             if per_epoch is None:
                 if steps % epochs:
@@ -217,6 +219,18 @@ class Run:
         if total > MAX_TICKS:
             raise must("steps", f"<= {MAX_TICKS:.0e}", total)
         return Clock(interval, total, per_epoch, self.tokens_per_step)
+
+    @property
+    def _steps(self) -> int | None:
+        """Steps as given, or as a budget of tokens gives them."""
+        if self.tokens is None:
+            return self.steps
+        if self.tokens_per_step is None:
+            raise SpecError(f"needs tokens_per_step to turn {self.tokens} into steps", parameter="tokens")
+        steps = max((2 * self.tokens + self.tokens_per_step) // (2 * self.tokens_per_step), 1)
+        if self.steps is not None and self.steps != steps:
+            raise SpecError(f"steps {self.steps} contradicts tokens {self.tokens}, which make {steps} steps")
+        return steps
 
     def _total(self, interval: str, epochs: int | None, steps: int | None, per_epoch: int | None) -> int:
         if interval == "epoch":
@@ -267,11 +281,12 @@ class Run:
         notes = [f"{steps} steps per epoch: " + ", ".join(terms)]
         remainder = samples % batch
         if remainder:
-            left = "are dropped" if drop else "are the last batch"
-            notes.append(f"{remainder} of {batch} samples {left} of an epoch, on each process")
+            left = ", and is dropped" if drop else ""
+            each = ", on each process" if world > 1 else ""
+            notes.append(f"an epoch's last batch has {remainder} of {batch} samples{left}{each}")
         if batches % accumulation:
             notes.append(
-                f"the last update of an epoch accumulates {batches % accumulation} of {accumulation} batches; "
+                f"an epoch's last update accumulates {batches % accumulation} of {accumulation} batches; "
                 f"a loop that steps only on full accumulations, as transformers did up to 4.51, "
                 f"makes {batches // accumulation} updates"
             )

@@ -14,7 +14,8 @@ from lrsched_cli.spec import CLAMP, ENTRY_KEYS, REPEAT, WARMUP
 
 #: A duration as text: ticks are numbers.
 DURATION = {"type": "string", "pattern": r"^\s*[+-]?[0-9_.]+([eE][+-]?[0-9]+)?\s*(ep|st|%|tok)\s*$"}
-NUMBER = {"type": "number"}
+#: Editors read YAML 1.1 or 1.2, and 1.1 takes 1e-5 for text.
+NUMBER: dict[str, Any] = {"type": ["number", "string"], "pattern": r"^[+-]?[0-9.]+[eE][+-]?[0-9]+$"}
 TICKS = {"anyOf": [NUMBER, DURATION]}
 ENTRY = {"$ref": "#/$defs/entry"}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path

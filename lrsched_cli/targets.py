@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lrsched_cli.book import Book, Entry, read_book, read_stream, set_value
-from lrsched_cli.errors import SpecError, nearest
-from lrsched_cli.kinds import DIALECTS, find_kind, names_near
+from lrsched_cli.errors import SpecError
+from lrsched_cli.kinds import DIALECTS, dialect, find_kind, kind_named, near_kind
 from lrsched_cli.schedules import ALIASES, CANONICAL
 
 #: Where entries are looked for that are named without a file.
@@ -52,9 +52,9 @@ def _find(word: str, books: dict[str, Book], assignments: list[str]) -> list[Ent
         book = _book(str(DEFAULT_FILE), books, assignments)
         if word in book.entries:
             return [book.entries[word]]
-        known = [*names_near(word), *book]
-        raise SpecError(f"no kind and no entry of {DEFAULT_FILE} is called {word}{nearest(word, known)}")
-    raise SpecError(f"unknown kind {word}{nearest(word, names_near(word))}; lrsched list shows them all")
+        raise SpecError(f"no kind and no entry of {DEFAULT_FILE} is called {word}{near_kind(word, book)}")
+    kind_named(word)
+    return []
 
 
 def _looks_like_dialect(word: str) -> bool:
@@ -94,7 +94,7 @@ def complete(incomplete: str) -> list[str]:
     names = [*CANONICAL, *ALIASES, *(f"{library}." for library in DIALECTS)]
     library = incomplete.partition(".")[0]
     if library in DIALECTS and "." in incomplete:
-        names = names_near(incomplete)
+        names = list(dialect(library))
     if DEFAULT_FILE.is_file():
         with contextlib.suppress(SpecError):  # a broken file must not break completion
             names += list(read_book(DEFAULT_FILE))

@@ -47,22 +47,28 @@ class VerbGroup(TyperGroup):
         return TyperCommand(cmd_name, help=VERBS[cmd_name]) if cmd_name in VERBS else None
 
     def resolve_command(self, ctx: typer.Context, args: list[str]) -> tuple[Any, Any, list[str]]:  # type: ignore[override]
-        name = args[0]
+        name, *args = args[0], *map(_spelled, args[1:])
         if name not in VERBS:
             if ctx.resilient_parsing:
-                return None, None, args[1:]
+                return None, None, args
             raise SpecError(f"unknown verb {name}{nearest(name, VERBS)}; lrsched --help shows them all")
         gc.disable()
         module = import_module(f"lrsched_cli.cli.{name}")
         try:
-            command = module.command(args[1:])
+            command = module.command(args)
         except SpecError:
             if not ctx.resilient_parsing:
                 raise
             command = module.command(["--help"])  # completion of a half-typed line: without the targets' options
         gc.freeze()
         gc.enable()
-        return name, command, args[1:]
+        return name, command, args
+
+
+def _spelled(arg: str) -> str:
+    """An option as it is offered: ``--T_max`` is a spelling of ``--t-max``."""
+    name, equals, value = arg.partition("=")
+    return name.lower().replace("_", "-") + equals + value if name.startswith("--") else arg
 
 
 app = typer.Typer(cls=VerbGroup, context_settings={"help_option_names": ["--help", "-h"]})
@@ -92,6 +98,8 @@ def main() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by the caller: nobody listens
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif hasattr(stream := getattr(sys, name), "reconfigure"):  # a name that it has no letters for is still printed
+            stream.reconfigure(errors="backslashreplace")
     arguments = sys.argv[1:] or ["--help"]
     debug = "--debug" in arguments
     code = _guarded([arg for arg in arguments if arg != "--debug"], debug)
@@ -102,6 +110,8 @@ def _guarded(arguments: list[str], debug: bool) -> int:
     try:
         result = app(arguments, prog_name=_program(), standalone_mode=False)
         sys.stdout.flush()
+        if result == 130:  # how Typer, told not to exit, returns an interrupt
+            return _told("interrupted", 130, False)
         return result if isinstance(result, int) else 0
     except SpecError as error:
         return _told(str(error), 2, debug)

@@ -10,13 +10,12 @@ from typing import Annotated, Any
 import typer
 
 from lrsched_cli.cli.command import made
-from lrsched_cli.cli.talk import has_unicode, is_terminal
+from lrsched_cli.cli.talk import has_colour, has_unicode, is_terminal
 from lrsched_cli.errors import SpecError, must, nearest
 from lrsched_cli.kinds import DIALECTS, dialect
 from lrsched_cli.run import Clock, Scope
 from lrsched_cli.schedules import CANONICAL
 from lrsched_cli.schedules.base import Schedule
-from lrsched_cli.schedules.parameters import REQUIRED, default_of, params_of
 from lrsched_cli.show.terminal import sparkline
 
 LIBRARIES = ("canonical", *DIALECTS, "all")
@@ -70,10 +69,8 @@ def _kinds(library: str) -> Iterator[tuple[str, type[Schedule]]]:
 
 
 def curve_of(kind: type[Schedule], unicode: bool) -> str:
-    """A kind's typical curve in a line; empty for a kind that must be told more than its defaults."""
-    if any(default_of(kind, name) is REQUIRED for name in params_of(kind)):
-        return ""
-    schedule = kind.from_params({}, Scope.of(Clock("epoch", TICKS)))
+    """A kind's typical curve in a line."""
+    schedule = kind.from_params(kind.example, Scope.of(Clock("epoch", TICKS)))
     return sparkline(schedule, TICKS, WIDTH, unicode)
 
 
@@ -86,7 +83,7 @@ def _to_terminal(kinds: Mapping[str, type[Schedule]]) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     table.add_column("kind", no_wrap=True)
     table.add_column("curve", no_wrap=True, style="cyan")
-    table.add_column("formula, or what it does", overflow="fold")
+    table.add_column("what it does, and its formula", overflow="fold")
     for name, kind in kinds.items():
         title = Text(name, style="bold")
         for alias in kind.aliases:
@@ -96,6 +93,6 @@ def _to_terminal(kinds: Mapping[str, type[Schedule]]) -> None:
             curve_of(kind, has_unicode(sys.stdout)),
             Text.assemble(kind.__doc__ or "", "\n", (kind.formula, "dim")),
         )
-    console = Console()
+    console = Console(force_terminal=has_colour(sys.stdout))  # without colour, without bold too
     console.print(table)
     console.print(Text("lrsched show KIND explains one; lrsched plot KIND draws it.", style="dim"))

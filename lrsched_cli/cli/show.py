@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
 import sys
+import textwrap
 from typing import Annotated, Any
 
 import typer
@@ -32,34 +35,59 @@ def show(
     """Explain one kind: what it does, its formula, its parameters and its curve."""
     found = kind_named(kind)
     print("\n".join(explanation(found)))  # noqa: T201
-    if any(default_of(found, name) is REQUIRED for name in params_of(found)):
-        return
     clock = Clock("epoch", TICKS)
-    trace = Trace(found.kind, found.from_params({}, Scope.of(clock)), clock)
-    print(f"\nWith its defaults, over {TICKS} epochs:\n")  # noqa: T201
+    given = found.example if needs(found) else {}
+    trace = Trace(found.kind, found.from_params(given, Scope.of(clock)), clock)
+    said = ", ".join(f"{name} {value}" for name, value in given.items())
+    print(f"\nWith {said or 'its defaults'}, over {TICKS} epochs:\n")  # noqa: T201
     print(render([trace], 78, 16, colour=has_colour(sys.stdout), unicode=has_unicode(sys.stdout)))  # noqa: T201
+
+
+def needs(kind: type[Schedule]) -> list[str]:
+    """The parameters that must be given."""
+    return [name for name in params_of(kind) if default_of(kind, name) is REQUIRED]
 
 
 def explanation(kind: type[Schedule]) -> list[str]:
     """The lines that explain a kind."""
     also = f" (also {', '.join(kind.aliases)})" if kind.aliases else ""
-    lines = [
-        f"{kind.kind}{also}",
-        f"  {kind.__doc__}",
-        "",
-        f"  rate(t) = {kind.formula}",
-        f"  Source: {kind.source}",
-        "",
-    ]
-    lines.append("Parameters")
+    lines = [f"{kind.kind}{also}", *_wrapped(kind.__doc__ or "", 2), ""]
+    lines += [*_wrapped(f"rate(t) = {kind.formula}", 2), *_wrapped(f"Source: {kind.source}", 2), "", "Parameters"]
     for name, param in params_of(kind).items():
         default = default_of(kind, name)
         told = "required" if default is REQUIRED else "" if default is None else f"default {default_text(default)}"
         bounds = f"must be {param.bounds}" if param.bounds else " or ".join(param.choices)
         details = "; ".join(part for part in (told, bounds) if part)
-        lines.append(f"  {name:18} {flag_of(name):22} {param.help}" + (f" ({details})" if details else ""))
-    lines += ["", "Try", f"  lrsched plot {kind.kind}", f"  lrsched table {kind.kind} --help"]
-    return lines
+        lines.append(f"  {name}" + (f", {flag_of(name)}" if param.option and param.type != "schedules" else ""))
+        lines += _wrapped(param.help + (f" ({details})" if details else ""), 6)
+    return [*lines, "", "Try", *_wrapped(_plot_line(kind), 2), *_wrapped(f"lrsched table {kind.kind} --help", 2)]
+
+
+def _wrapped(text: str, indent: int) -> list[str]:
+    width = min(max(shutil.get_terminal_size((80, 24)).columns, 40), 100)
+    return textwrap.wrap(
+        " ".join(text.split()), width, initial_indent=" " * indent, subsequent_indent=" " * (indent + 2)
+    )
+
+
+def _plot_line(kind: type[Schedule]) -> str:
+    """A command that draws the kind, or what to write into a file where no option can say it."""
+    given = {name: kind.example[name] for name in needs(kind)}
+    if any(isinstance(value, list) and isinstance(value[0], dict) for value in given.values()):
+        return f"in a file: {{kind: {kind.kind}, {', '.join(f'{k}: {_flow(v)}' for k, v in given.items())}}}"
+    options = [f"{flag_of(name)} {shlex.quote(_option(value))}" for name, value in given.items()]
+    return " ".join(["lrsched plot", kind.kind, *options])
+
+
+def _option(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def _flow(value: Any) -> str:
+    """A value as YAML writes it on one line."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_flow(item)}" for key, item in value.items()) + "}"
+    return "[" + ", ".join(map(_flow, value)) + "]" if isinstance(value, list) else str(value)
 
 
 def default_text(default: Any) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import itertools
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
+import numpy as np
 import typer
 
 from lrsched_cli.book import Entry
@@ -16,9 +18,11 @@ from lrsched_cli.cli.options import command_function
 from lrsched_cli.cli.talk import is_terminal, say, say_about, traces_of
 from lrsched_cli.errors import SpecError, must, nearest
 from lrsched_cli.show import formats
-from lrsched_cli.show.rows import READABLE, Selection, chosen, readable
+from lrsched_cli.show.rows import READABLE, Selection, Ticks, chosen, readable
 from lrsched_cli.trace import Trace
 
+#: Of more rows a terminal gets plain text as they come: Rich takes long to lay out a table that nobody reads whole.
+MOST_RICH = 1000
 FORMATS = ("table", "csv", "json", "jsonl", "markdown")
 
 
@@ -87,7 +91,7 @@ def write(
         "jsonl": formats.write_jsonl,
         "markdown": formats.write_markdown,
     }
-    writers[format](out, traces, chosen(traces, selection), when)
+    writers[format](out, traces, chosen(traces, selection, when), when)
 
 
 def shared_run(entries: Sequence[Entry], traces: Sequence[Trace]) -> dict[str, Any]:
@@ -105,22 +109,26 @@ def shared_run(entries: Sequence[Entry], traces: Sequence[Trace]) -> dict[str, A
 
 
 def _to_terminal(traces: Sequence[Trace], selection: Selection, when: str | None) -> None:
+    total = max(len(trace) for trace in traces)
+    if not (selection.said or total <= READABLE):
+        rows = readable(traces)
+        _print_rich(traces, [rows], when)
+        said = f"{len(rows)} of {total} {traces[0].interval}s"
+        say(f"{said}; --every 1 shows all, --changes where the rate changes, --format csv -o FILE writes them")
+        return
+    chunks = chosen(traces, selection, when)
+    rows = np.concatenate([np.empty(0, dtype=np.int64), *itertools.islice(chunks, 64)])
+    if len(rows) <= MOST_RICH:
+        _print_rich(traces, [rows], when)
+    else:
+        formats.write_plain(sys.stdout, traces, itertools.chain([rows], chunks), when)
+
+
+def _print_rich(traces: Sequence[Trace], chunks: Iterable[Ticks], when: str | None) -> None:
     from rich.console import Console
 
-    total = max(len(trace) for trace in traces)
     console = Console()
-    if selection.said or total <= READABLE:
-        chunks = chosen(traces, selection)
-        for rows in chunks:
-            if len(rows) > 1000:  # more than a person reads: without Rich, which takes long to lay it out
-                formats.write_plain(sys.stdout, traces, [rows, *chunks], when)
-            else:
-                console.print(formats.rich_table(traces, [rows], when))
-        return
-    rows = readable(traces)
-    console.print(formats.rich_table(traces, [rows], when))
-    interval = traces[0].interval
-    say(
-        f"{len(rows)} of {total} {interval}s; --every 1 shows all, --changes where the rate changes, "
-        "--format csv -o FILE writes them"
-    )
+    rows, left_out = formats.rich_table(traces, chunks, when, console.width)
+    console.print(rows)
+    if left_out:
+        say(f"too narrow for {', '.join(left_out)}: --format csv -o FILE writes every column")

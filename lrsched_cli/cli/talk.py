@@ -29,7 +29,7 @@ def say_about(entries: Sequence[Entry], traces: Sequence[Trace]) -> None:
     notes = [note for entry in entries for note in entry.run.notes]
     for trace in traces:
         prefix = f"{trace.name}: " if len(traces) > 1 else ""
-        notes += [f"{prefix}{note}" for note in trace.schedule.notes]
+        notes += [f"{prefix}{note}" for note in trace.schedule.notes(len(trace))]
     for note in dict.fromkeys(notes):
         say(f"note: {note}")
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -113,9 +113,8 @@ class Composed(TorchSchedule):
             knots[mine] = np.minimum(knots[mine], self._plan[0][i].knots(t[mine]))
         return knots
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(note for member in self.schedulers for note in member.notes))
+    def notes(self, total: int) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(note for member in self.schedulers for note in member.notes(total)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +122,13 @@ class SequentialLR(Composed):
     """One scheduler after another, each on a clock of its own from its milestone on."""
 
     kind = "torch.SequentialLR"
+    example: ClassVar[Mapping[str, Any]] = {
+        "schedulers": [
+            {"kind": "torch.LinearLR", "start_factor": 0.1, "total_iters": 10},
+            {"kind": "torch.CosineAnnealingLR", "T_max": 90},
+        ],
+        "milestones": [10],
+    }
     formula = "schedulers[i](t - milestones[i - 1]), i = number of milestones <= t"
     source = f"{TORCH}.SequentialLR"
 
@@ -150,11 +156,17 @@ class SequentialLR(Composed):
         taking_over = zip(self.milestones, self.schedulers[1:], strict=True)
         return tuple((int(m), member.kind.removeprefix("torch.")) for m, member in taking_over if m > 0)
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        if not isinstance(self.schedulers[0], SequentialLR):
-            return super().notes
-        return ("the milestones of a SequentialLR inside another come one tick early, as in torch", *super().notes)
+    def notes(self, total: int) -> tuple[str, ...]:
+        bounds = [0, *self.milestones, total]
+        members = [
+            note
+            for member, start, end in zip(self.schedulers, bounds, bounds[1:], strict=False)
+            for note in member.notes(int(min(end, total) - start))
+            if start < total
+        ]
+        if isinstance(self.schedulers[0], SequentialLR):
+            members.insert(0, "the milestones of a SequentialLR inside another come one tick early, as in torch")
+        return tuple(dict.fromkeys(members))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,6 +174,12 @@ class ChainedScheduler(Composed):
     """Several schedulers that all step at every tick, each on the rate that the one before it leaves."""
 
     kind = "torch.ChainedScheduler"
+    example: ClassVar[Mapping[str, Any]] = {
+        "schedulers": [
+            {"kind": "torch.ConstantLR", "factor": 0.5, "total_iters": 20},
+            {"kind": "torch.ExponentialLR", "gamma": 0.97},
+        ]
+    }
     formula = "lr * product of the members' factors; a member that sets the rate discards those before it"
     source = f"{TORCH}.ChainedScheduler"
 
@@ -172,10 +190,10 @@ class ChainedScheduler(Composed):
     def marks(self) -> tuple[Mark, ...]:
         return tuple(sorted(mark for member in self.schedulers for mark in member.marks))
 
-    @property
-    def notes(self) -> tuple[str, ...]:
+    def notes(self, total: int) -> tuple[str, ...]:
         setting = [member.kind for member in self.schedulers[1:] if member.sets]
-        return (*(f"{kind} sets the rate and discards the members before it" for kind in setting), *super().notes)
+        discarding = (f"{kind} sets the rate and discards the members before it" for kind in setting)
+        return (*discarding, *super().notes(total))
 
 
 #: Every class, in the order of torch's documentation.

@@ -39,6 +39,7 @@ class CosineAnnealingWarmRestarts(TorchSchedule):
     """Cosine annealing that starts again from the top, cycle after cycle."""
 
     kind = "torch.CosineAnnealingWarmRestarts"
+    example: ClassVar[Mapping[str, Any]] = {"T_0": 34}
     formula = "eta_min + (lr - eta_min) * (1 + cos(pi * t_i / T_i)) / 2, T_i = T_0 * T_mult ** i"
     source = f"{TORCH}.CosineAnnealingWarmRestarts; Loshchilov and Hutter 2017, arXiv 1608.03983"
     sets: ClassVar[bool] = True
@@ -115,8 +116,7 @@ class Cycling(TorchSchedule):
     def momentum(self) -> Schedule | None:
         return Follow(of=self, rule=self.momentum_curve) if self.cycle_momentum else None
 
-    @property
-    def notes(self) -> tuple[str, ...]:
+    def notes(self, total: int) -> tuple[str, ...]:
         notes = [f"{self.kind} sets the rate itself and ignores the optimizer's lr"]
         if self.cycle_momentum:
             name = MOMENTUM[self.optimizer]
@@ -129,6 +129,7 @@ class CyclicLR(Cycling):
     """A triangle wave between two rates, of constant or changing height."""
 
     kind = "torch.CyclicLR"
+    example: ClassVar[Mapping[str, Any]] = {"base_lr": 0.001, "max_lr": 0.1, "step_size_up": 20}
     formula = "base_lr + (max_lr - base_lr) * triangle(t) * scale, scale 1, 2 ** -cycle or gamma ** t by mode"
     source = f"{TORCH}.CyclicLR; Smith 2017, arXiv 1506.01186"
 
@@ -222,6 +223,7 @@ class OneCycleLR(Cycling):
     """The one-cycle policy: up to the peak, then down far below the start."""
 
     kind = "torch.OneCycleLR"
+    example: ClassVar[Mapping[str, Any]] = {"max_lr": 0.1, "total_steps": 100}
     formula = (
         "max_lr / div_factor to max_lr until t = pct_start * total_steps - 1, "
         "then to max_lr / div_factor / final_div_factor at t = total_steps - 1"
@@ -385,6 +387,5 @@ class ReduceLROnPlateau(MetricDriven):
             eps=self.eps,
         )
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        return () if self.metrics else ("without metrics nothing is ever cut: the rate is constant",)
+    def notes(self, total: int) -> tuple[str, ...]:
+        return super().notes(total) if self.metrics else ("without metrics nothing is ever cut: the rate is constant",)

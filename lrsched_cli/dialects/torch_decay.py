@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -45,6 +46,7 @@ class LambdaLR(TorchSchedule):
     """The rate times a function of the tick."""
 
     kind = "torch.LambdaLR"
+    example: ClassVar[Mapping[str, Any]] = {"lr_lambda": "lambda t: 0.95 ** t"}
     formula = "lr * lr_lambda(t)"
     source = f"{TORCH}.LambdaLR"
     sets: ClassVar[bool] = True
@@ -71,6 +73,7 @@ class MultiplicativeLR(Chainable):
     """The rate before, times a function of the tick."""
 
     kind = "torch.MultiplicativeLR"
+    example: ClassVar[Mapping[str, Any]] = {"lr_lambda": "lambda t: 0.95"}
     formula = "lr * lr_lambda(1) * lr_lambda(2) * ... * lr_lambda(t)"
     source = f"{TORCH}.MultiplicativeLR"
     cumulative = True
@@ -113,6 +116,7 @@ class StepLR(Chainable):
     """A factor every so many ticks."""
 
     kind = "torch.StepLR"
+    example: ClassVar[Mapping[str, Any]] = {"step_size": 30}
     formula = "lr * gamma ** floor(t / step_size)"
     source = f"{TORCH}.StepLR"
 
@@ -148,6 +152,7 @@ class MultiStepLR(Chainable):
     """A factor at each milestone; milestones may repeat and come in any order."""
 
     kind = "torch.MultiStepLR"
+    example: ClassVar[Mapping[str, Any]] = {"milestones": (50, 75)}
     formula = "lr * gamma ** (number of milestones in 0..t)"
     source = f"{TORCH}.MultiStepLR"
 
@@ -230,6 +235,7 @@ class ExponentialLR(Chainable):
     """A constant factor every tick."""
 
     kind = "torch.ExponentialLR"
+    example: ClassVar[Mapping[str, Any]] = {"gamma": 0.95}
     formula = "lr * gamma ** t"
     source = f"{TORCH}.ExponentialLR"
     starts_late: ClassVar[bool] = True

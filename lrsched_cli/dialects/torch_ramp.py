@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, Self
@@ -68,8 +69,7 @@ class LinearLR(Chainable):
     def marks(self) -> tuple[Mark, ...]:
         return () if self.length is None else ((self.length, "hold"),)
 
-    @property
-    def notes(self) -> tuple[str, ...]:
+    def notes(self, total: int) -> tuple[str, ...]:
         return () if self._end else (f"total_iters is {self.total_iters}: the rate stays at start_factor for ever",)
 
 
@@ -124,6 +124,7 @@ class CosineAnnealingLR(Chainable):
     """A cosine wave from the rate down to a floor at T_max, and up again past it."""
 
     kind = "torch.CosineAnnealingLR"
+    example: ClassVar[Mapping[str, Any]] = {"T_max": 100}
     formula = "eta_min + (lr - eta_min) * (1 + cos(pi * t / T_max)) / 2"
     source = f"{TORCH}.CosineAnnealingLR; Loshchilov and Hutter 2017, arXiv 1608.03983"
     starts_late: ClassVar[bool] = True
@@ -214,9 +215,10 @@ class CosineAnnealingLR(Chainable):
     def length(self) -> int | None:
         return int(self.T_max) if is_whole(self.T_max) and self.T_max > 0 else None
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        return ("past T_max the rate climbs back, and reaches lr at 2 * T_max",) if self.length else ()
+    def notes(self, total: int) -> tuple[str, ...]:
+        if self.length is None or total - 1 <= self.length:
+            return ()
+        return (f"past T_max {self.length} the rate climbs back, and reaches lr at {2 * self.length}",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,6 +226,7 @@ class SWALR(Chainable):
     """The anneal of stochastic weight averaging: from the current rate to a constant one."""
 
     kind = "torch.SWALR"
+    example: ClassVar[Mapping[str, Any]] = {"swa_lr": 0.05}
     formula = "swa_lr + (lr - swa_lr) * (1 + cos(pi * x)) / 2, x = min(1, t / anneal_epochs)"
     source = "torch.optim.swa_utils.SWALR; Izmailov et al. 2018, arXiv 1803.05407"
     counts_steps: ClassVar[bool] = True

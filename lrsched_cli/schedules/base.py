@@ -38,6 +38,8 @@ class Schedule:
     aliases: ClassVar[tuple[str, ...]] = ()
     formula: ClassVar[str] = ""
     source: ClassVar[str] = ""
+    #: Parameters that show what it does in a list, where its defaults do not or there are none.
+    example: ClassVar[Mapping[str, Any]] = {}
     #: Whether the rate at a tick needs everything before it, so that cost grows with the number of ticks.
     cumulative: ClassVar[bool] = False
 
@@ -146,9 +148,8 @@ class Schedule:
         """The schedule of each named parameter group, in order; empty where there is one nameless group."""
         return {}
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What a reader of the numbers should know, a sentence each."""
+    def notes(self, total: int) -> tuple[str, ...]:
+        """What a reader of its first ``total`` ticks should know, a sentence each."""
         return ()
 
     # What a caller asks for.
@@ -180,13 +181,18 @@ class Schedule:
         return out
 
     def _spans(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
-        """Cut a range into chunks at most, and at its knots where these are far apart."""
-        low = start
+        """Cut a range into chunks at most, and at its knots where these are far apart.
+
+        Where they are not, the next ones are asked for less and less often.
+        """
+        low, reach = start, CHUNK
         while low < stop:
             knot = float(self.next_knot(np.array([float(low)]))[0])
             high = stop if knot >= stop else int(knot)
             if high - low < SPARSE:
-                high = min(stop, low + CHUNK)
+                high, reach = min(stop, low + reach), min(2 * reach, 16 * CHUNK)
+            else:
+                reach = CHUNK
             for first in range(low, high, CHUNK):
                 yield first, min(first + CHUNK, high)
             low = high
@@ -250,7 +256,7 @@ class Finite(Schedule):
         length = self.length
         if length is None or self.after in ("extrapolate", "error"):
             return self.rule(t)
-        if self.after in ("hold", "end"):
+        if self.after in ("hold", "end") or length == 0:  # of one tick there is nothing to go back to
             end = self._at(length) if self.after == "hold" else self.end_rate
             return piecewise(t, [length], [self.rule, lambda _: end])
         if self.after == "restart":
@@ -267,7 +273,7 @@ class Finite(Schedule):
         inner = [k for k in self.rule_knots() if length is None or 0 < k < length]
         if length is None or self.after in ("extrapolate", "error"):
             return next_of(inner, t)
-        if self.after in ("hold", "end"):
+        if self.after in ("hold", "end") or length == 0:
             return next_of([*inner, length], t)
         if self.after == "restart":
             return next_periodic([0, *inner], length, t)

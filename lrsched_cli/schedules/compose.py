@@ -60,9 +60,8 @@ class Wrapper(Schedule):
     def momentum(self) -> Schedule | None:
         return self.body.momentum
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        return self.body.notes
+    def notes(self, total: int) -> tuple[str, ...]:
+        return self.body.notes(total)
 
 
 #: How far a warm-up has come, as a function of the part of it that is over and of its length in ticks.
@@ -145,6 +144,12 @@ class Warmup(Wrapper):
     def marks(self) -> tuple[Mark, ...]:
         after = tuple((tick + self._delay, label) for tick, label in self.body.marks)
         return ((self.ticks, self.body.core.kind), *after)
+
+    def notes(self, total: int) -> tuple[str, ...]:
+        inner = self.body.notes(max(total - self._delay, 1))
+        if self.ticks < total:
+            return inner
+        return (f"the warm-up takes {self.ticks} ticks, and the run has {total}", *inner)
 
     @property
     def momentum(self) -> Schedule | None:
@@ -238,9 +243,21 @@ class InSequence(Finite):
             previous = follow
         return InSequence(parts=tuple(filled), starts=self.starts)
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(note for part in self.parts for note in part.notes))
+    def notes(self, total: int) -> tuple[str, ...]:
+        bounds = (0, *self.starts, total if self.stop is None else min(self.stop, total))
+        notes = [
+            note
+            for part, start, end in zip(self.parts, bounds, bounds[1:], strict=True)
+            for note in (part.notes(end - start) if end > start else ())
+        ]
+        unused = sum(start >= total for start in self.starts)
+        if unused:
+            notes.append(f"the last {unused} of {len(self.parts)} parts never run: the run ends at tick {total}")
+        elif self.stop is not None and self.stop > total:
+            notes.append(f"the run ends at tick {total}, before the last part does at {self.stop}")
+        elif self.stop is not None and self.stop < total and self.after == "hold":
+            notes.append(f"the parts end at tick {self.stop} of {total}: from there on the last rate is held")
+        return tuple(dict.fromkeys(notes))
 
 
 def _constantly(level: float) -> Callable[[Times], float]:

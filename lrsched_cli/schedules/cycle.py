@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from lrsched_cli.errors import SpecError
+from lrsched_cli.run import DEFAULT_LR
 from lrsched_cli.schedules.base import AFTER, Finite, Mark, Schedule, next_periodic, refuse_above
 from lrsched_cli.schedules.decay import TORCH
 from lrsched_cli.schedules.parameters import REST, Derived, param, percent
@@ -50,6 +51,7 @@ class CosineRestarts(Finite):
     aliases = ("sgdr",)
     formula = "eta_min + (lr * decay ** i - eta_min) * (1 + cos(pi * t_i / T_i)) / 2, T_i = T_0 * T_mult ** i"
     source = f"{TORCH}.CosineAnnealingWarmRestarts; Loshchilov and Hutter 2017, arXiv 1608.03983"
+    example: ClassVar[Mapping[str, Any]] = {"T_0": 34}
 
     T_0: int = param("duration", percent(10), "Ticks of the first cycle.", ge=1)
     T_mult: float = param("number", 1, "Each cycle is this many times longer than the one before.", ge=1)
@@ -175,11 +177,8 @@ class Cyclic(Finite):
         swing = self.base_momentum - self.max_momentum
         return Follow(of=self, rule=lambda t: self._height(t, swing) + self.max_momentum)
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        return (
-            () if self.cycle_momentum else ("momentum is left alone (cycle_momentum is off; torch.CyclicLR cycles it)",)
-        )
+    def notes(self, total: int) -> tuple[str, ...]:
+        return _cycle_notes(self, "torch.CyclicLR")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,10 +265,17 @@ class OneCycle(Finite):
     @property
     def marks(self) -> tuple[Mark, ...]:
         names = ("fall", "final") if self.three_phase else ("fall",)
-        return tuple((int(k), name) for k, name in zip(self.rule_knots(), names, strict=True) if k > 0)
+        return tuple((round(end), name) for end, name in zip(self.ends, names, strict=False) if end > 0)
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        if self.cycle_momentum:
-            return ()
-        return ("momentum is left alone (cycle_momentum is off; torch.OneCycleLR cycles it)",)
+    def notes(self, total: int) -> tuple[str, ...]:
+        return _cycle_notes(self, "torch.OneCycleLR")
+
+
+def _cycle_notes(schedule: Cyclic | OneCycle, torch_name: str) -> tuple[str, ...]:
+    """What kinds with a peak of their own have to say: an lr that is not used, and momentum left alone."""
+    notes = []
+    if schedule.lr not in (schedule.max_lr, DEFAULT_LR):
+        notes.append(f"lr {schedule.lr:g} is not used: max_lr is {schedule.max_lr:g}")
+    if not schedule.cycle_momentum:
+        notes.append(f"momentum is left alone (cycle_momentum is off; {torch_name} cycles it)")
+    return tuple(notes)

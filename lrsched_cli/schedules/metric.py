@@ -157,6 +157,12 @@ class MetricDriven(Schedule):
     def next_knot(self, t: Array) -> Array:
         return next_of(self._table[0], t)
 
+    def notes(self, total: int) -> tuple[str, ...]:
+        metrics: Sequence[float] = getattr(self, "metrics", ())
+        if metrics and len(metrics) < total:
+            return (f"there are {len(metrics)} metrics for {total} ticks: the last rate is held from there on",)
+        return ()
+
     @property
     def marks(self) -> tuple[Mark, ...]:
         return tuple((int(tick), "cut") for tick in self._table[0][:12])

@@ -277,7 +277,7 @@ def per_cycle(f: Callable[[Any], Any], t: Times, period: float) -> Any:
     first, last = np.floor(t.start / period), np.floor(t.last / period)
     if first == last:
         return f(float(first))
-    if not _in_step(t, period):
+    if not _in_step(t, period) or period > t.n:  # a cycle longer than the row must not be written out
         return per_cycle(f, t.array, period)
     cycles = int(last - first) + 1
     offset = int(t.start - first * period)

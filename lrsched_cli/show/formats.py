@@ -31,10 +31,15 @@ def write_csv(out: TextIO, traces: Sequence[Trace], chunks: Iterable[Ticks], whe
 def write_jsonl(out: TextIO, traces: Sequence[Trace], chunks: Iterable[Ticks], when: str | None) -> None:
     """One object a tick: ``{"t": 0, "epoch": 0, "NAME": 0.1}``, null where there is no value."""
     columns = _machine_columns(traces, when)
-    names = [column.header for column in columns]
+    columns = list({column.header: column for column in columns}.values())
+    keys = (json.dumps(column.header).replace("%", "%%") for column in columns)
+    row = "{" + ", ".join(f"{key}: %s" for key in keys) + "}\n"
     for ticks in chunks:
-        cells = [_values(column.at(ticks), len(ticks)) for column in columns]
-        out.write("".join(json.dumps(dict(zip(names, row, strict=True))) + "\n" for row in zip(*cells, strict=True)))
+        cells = [
+            ["null" if value is None else repr(value) for value in _values(column.at(ticks), len(ticks))]
+            for column in columns
+        ]
+        out.write("".join([row % texts for texts in zip(*cells, strict=True)]))
 
 
 def write_json(
@@ -105,19 +110,29 @@ def write_plain(out: TextIO, traces: Sequence[Trace], chunks: Iterable[Ticks], w
         out.write("  ".join(cell.rjust(w) for cell, w in zip(row, widths, strict=True)) + "\n")
 
 
-def rich_table(traces: Sequence[Trace], chunks: Iterable[Ticks], when: str | None) -> Any:
-    """The same as a Rich table, for a terminal."""
+def rich_table(traces: Sequence[Trace], chunks: Iterable[Ticks], when: str | None, width: int) -> tuple[Any, list[str]]:
+    """The same as a Rich table for a terminal so wide, and the names of the columns that did not fit."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    columns = _reader_columns(traces, when)
+    columns, left_out = _fitting(_reader_columns(traces, when), width)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(Text(column.header), justify="right", style="dim" if column.whole else "", overflow="fold")
+        table.add_column(Text(column.header), justify="right", style="dim" if column.whole else "", no_wrap=True)
     for row in _reader_rows(columns, chunks):
         table.add_row(*row)
-    return table
+    return table, left_out
+
+
+def _fitting(columns: Sequence[Column], width: int) -> tuple[list[Column], list[str]]:
+    """As many columns as a terminal is wide, three at least, and the names of the others."""
+    used = 0
+    for index, column in enumerate(columns):
+        used += 2 + max(len(column.header), 6 if column.whole else 11)
+        if used > width and index >= 3:
+            return list(columns[:index]), [column.header for column in columns[index:]]
+    return list(columns), []
 
 
 def _machine_columns(traces: Sequence[Trace], when: str | None) -> list[Column]:

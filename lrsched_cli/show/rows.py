@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,8 +38,8 @@ class Selection:
         return self.changes or any(v is not None for v in (self.every, self.at, self.first, self.last))
 
 
-def chosen(traces: Sequence[Trace], selection: Selection) -> Iterator[Ticks]:
-    """The selected ticks in order, a chunk at a time."""
+def chosen(traces: Sequence[Trace], selection: Selection, when: str | None = None) -> Iterator[Ticks]:
+    """The selected ticks in order, a chunk at a time; ``when`` says which of the rates the changes are of."""
     total = max(len(trace) for trace in traces)
     trace = max(traces, key=len)
     low = 0 if selection.first is None else _tick("--from", selection.first, trace)
@@ -54,7 +55,7 @@ def chosen(traces: Sequence[Trace], selection: Selection) -> Iterator[Ticks]:
         ticks = [_tick("--at", text, trace) for text in selection.at.split(",")]
         return iter([np.array([t for t in ticks if low <= t <= high], dtype=np.int64)])
     if selection.changes:
-        return _changes(traces, low, high + 1, step)
+        return _changes(traces, low, high + 1, step, ahead=when == "after")
     return _steps(low, high + 1, step)
 
 
@@ -85,10 +86,22 @@ def _steps(low: int, high: int, step: int) -> Iterator[Ticks]:
         yield np.arange(start, min(start + CHUNK * step, high), step, dtype=np.int64)
 
 
-def _changes(traces: Sequence[Trace], low: int, high: int, step: int) -> Iterator[Ticks]:
-    """The ticks whose rate differs from the one before in any trace, and the first; constant stretches are skipped."""
+def _changes(traces: Sequence[Trace], low: int, high: int, step: int, *, ahead: bool) -> Iterator[Ticks]:
+    """The first tick, and those whose rate differs from the one before in any trace.
+
+    ``ahead`` is for the rate after a tick's step, which changes a tick earlier.
+    """
+    first = np.array([low], dtype=np.int64)
+    if not ahead:
+        yield from itertools.chain([first], _moves(traces, low, high, low, step))
+        return
+    last = min(high + 1, *(1 + t.schedule.last_tick for t in traces if t.schedule.last_tick is not None), high + 1)
+    yield from itertools.chain([first], (ticks - 1 for ticks in _moves(traces, low + 1, last, low + 1, step)))
+
+
+def _moves(traces: Sequence[Trace], low: int, high: int, origin: int, step: int) -> Iterator[Ticks]:
+    """The ticks in ``low < t < high`` at which the rate of a trace changes; constant stretches are skipped."""
     schedules = [schedule for trace in traces for schedule in (trace.schedule, *trace.schedule.groups.values())]
-    yield np.array([low], dtype=np.int64)
     start = low + 1
     while start < high:
         here = np.array([float(start - 1)])
@@ -102,7 +115,7 @@ def _changes(traces: Sequence[Trace], low: int, high: int, step: int) -> Iterato
         for schedule in schedules:
             moved |= np.diff(schedule.values(start - 1, end)) != 0
         ticks = np.flatnonzero(moved) + start
-        ticks = ticks[(ticks - low) % step == 0]
+        ticks = ticks[(ticks - origin) % step == 0]
         if ticks.size:
             yield ticks
         start = end
@@ -177,8 +190,10 @@ def rate_columns(traces: Sequence[Trace], when: str | None, *, wide: bool) -> li
         shown = {trace.name: trace.schedule} if wide or not groups else {}
         shown |= {f"{trace.name}.{group}": schedule for group, schedule in groups.items()}
         for name, schedule in shown.items():
-            after = Column(f"{name} after" if both else name, _inside(trace, _after(trace, schedule)))
-            used = Column(f"{name} used" if both else name, _inside(trace, _rates(schedule)))
+            # With one trace its name is known, and the columns say what many tutorials leave unsaid.
+            short = name.removeprefix(f"{trace.name}.") if groups else "lr"
+            after = Column(f"{short} after" if both else name, _inside(trace, _after(trace, schedule)))
+            used = Column(f"{short} used" if both else name, _inside(trace, _rates(schedule)))
             columns += [used, after] if both else [after if when == "after" else used]
         momentum = trace.schedule.momentum
         if momentum is not None:

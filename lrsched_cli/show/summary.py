@@ -10,21 +10,28 @@ from lrsched_cli.trace import Trace
 
 
 def summary(trace: Trace) -> str:
-    """One line about a trace: its peak and when, its warm-up, its end and its mean; of groups, about the first."""
-    group = next(iter(trace.schedule.groups), None)
-    name = trace.name if group is None else f"{trace.name}.{group}"
-    return f"{printable(name)}: {facts(trace)}"
+    """One line about a trace, or one for each of its groups: its peak and when, its warm-up, its end and its mean."""
+    named = {f"{trace.name}.{group}": schedule for group, schedule in trace.schedule.groups.items()}
+    lines = (
+        f"{printable(name)}: {_facts(schedule, trace)}"
+        for name, schedule in (named or {trace.name: trace.schedule}).items()
+    )
+    return "\n".join(lines)
 
 
 def facts(trace: Trace) -> str:
-    """What :func:`summary` says, without the name."""
-    schedule, total, unit = trace.schedule, len(trace), trace.interval
+    """What :func:`summary` says, without the name; of groups, about the first."""
+    return _facts(trace.schedule, trace)
+
+
+def _facts(schedule: Schedule, trace: Trace) -> str:
+    total, unit = len(trace), trace.interval
     shape = extremes(schedule, 0, total)
     if shape.peak == shape.low:
         return f"{number(shape.peak)} throughout, {ticks(total, unit)}"
     peak = f"peak {number(shape.peak)} at {unit} {shape.peak_tick:,}"
     if _rises(schedule, shape.peak_tick):
-        peak += f" (warm-up {number(100 * shape.peak_tick / total, 2)}%)"
+        peak += f" (warm-up {_percent(shape.peak_tick / total)})"
     end = f"ends at {number(schedule(total - 1))} ({unit} {total - 1:,})"
     return f"{peak}, {end}, mean {number(mean_rate(schedule, 0, total))}"
 
@@ -48,3 +55,8 @@ def number(value: float, digits: int = 4) -> str:
 def printable(text: str) -> str:
     """A name on one line, with characters that would move the cursor or break the file written as escapes."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _percent(share: float) -> str:
+    """A share in percent, to two digits below ten."""
+    return f"{100 * share:.0f}%" if share >= 0.0995 else f"{100 * share:.2g}%"

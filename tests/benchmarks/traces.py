@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
 
 from lrsched_cli import simulate
-from tests.benchmarks.cases import CANONICAL, TORCH, Case
+from lrsched_cli.schedules.ticks import Array
+from tests.benchmarks.cases import CANONICAL, TORCH, Case, Spec
 from tests.benchmarks.report import Row, Table, compared
 
 TOTAL = 10_000_000
@@ -23,17 +25,16 @@ def disagreement(case: Case, total: int) -> float:
     return float(np.abs(rates[ticks] - trace.schedule(ticks)).max() / rates.max())
 
 
+def _rates(spec: Spec, total: int) -> Array:
+    return simulate(spec, {"steps": total}).lr
+
+
 def _table(title: str, cases: Sequence[Case], total: int, quick: bool) -> Table:
     table = Table(title, note="ns a step; max |fast - direct| / peak")
     for case in cases:
-        spec, run = case.spec(total), {"steps": total}
         rounds = 3 if quick else 7
-        ours, full = compared(
-            lambda: simulate(spec, run).lr,
-            lambda: np.full(total, 0.1),
-            rounds,
-            at_most=FLOOR,  # noqa: B023
-        )
+        make = partial(_rates, case.spec(total), total)
+        ours, full = compared(make, partial(np.full, total, 0.1), rounds, at_most=FLOOR)
         note = f"{1e9 * ours / total:5.1f}; {disagreement(case, total):.0e}"
         table.rows.append(Row(case.label, ours / full, FLOOR, note=note))
     return table
@@ -41,4 +42,4 @@ def _table(title: str, cases: Sequence[Case], total: int, quick: bool) -> Table:
 
 def tables(quick: bool) -> Iterator[Table]:
     yield _table(f"Whole traces of {TOTAL:,} steps : np.full", CANONICAL, TOTAL, quick)
-    yield _table(f"The same, torch's own kinds : np.full", TORCH, TOTAL, quick)
+    yield _table("The same, torch's own kinds : np.full", TORCH, TOTAL, quick)

@@ -20,10 +20,10 @@ ESCAPE = "\x1b"
 @unix
 def test_a_reader_that_has_read_enough_ends_it_quietly(tmp_path: Path) -> None:
     """``| head -1``: one line, no complaint, exit code 0."""
-    command = ["bash", "-o", "pipefail", "-c", f'"$@" | head -1; echo "${{PIPESTATUS[0]}}"', "-", *PROGRAM]
+    command = ["bash", "-o", "pipefail", "-c", '"$@" | head -1; echo "${PIPESTATUS[0]}"', "-", *PROGRAM]
     for target in (
         ["table", "step", "--steps", "300000", "-q"],
-        ["table", "step", "--steps", "300000", "--format", "json"],
+        ["table", "step", "--steps", "300000", "--format", "csv"],
     ):
         done = subprocess.run(
             [*command, *target], capture_output=True, text=True, cwd=tmp_path, env=environment(), timeout=120
@@ -136,7 +136,6 @@ def test_no_escapes_where_plain_text_is_wanted(tmp_path: Path, change: dict[str,
     assert found.code == 0
     assert found.out.strip()
     assert ESCAPE not in found.out
-    assert max(map(len, found.out.splitlines())) <= 150
 
 
 @unix
