@@ -1,4 +1,4 @@
-"""See, check and really train learning-rate schedules.
+"""See any learning-rate schedule exactly as the optimizer will use it.
 
 >>> import lrsched_cli as lrs
 >>> trace = lrs.simulate({"kind": "torch.StepLR", "lr": 0.1, "step_size": 10}, {"epochs": 30})

@@ -66,6 +66,10 @@ def test_the_plan_is_a_plan() -> None:
     assert list(book) == ["baseline", "warmup-cosine", "trapezoid", "reactive"]
     for name in book:
         assert book.trace(name).lr.max() == pytest.approx(0.1)
+    assert book.trace("reactive").lr[-1] == pytest.approx(0.1)
+    assert book.trace("reactive").lr_after[-1] == pytest.approx(0.01)
+    nested = book_of(load_text(blocks("yaml")[1], "README.md"), "README.md", ROOT)
+    assert nested["warmup-cosine"](5) == pytest.approx(0.1)
     assert book.run.counted_steps_per_epoch == 1281167 // 8 // 256 == 625
 
 

@@ -87,7 +87,7 @@ def lrsched(
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
     debug: bool = typer.Option(False, "--debug", help="Show a traceback where something goes wrong."),
 ) -> None:
-    """See, check and really train learning-rate schedules.
+    """See any learning-rate schedule exactly as the optimizer will use it.
 
     The numbers it prints are the numbers the optimizer uses.
     """

@@ -113,7 +113,7 @@ def _draw_file(
         save(figure, sys.stdout.buffer, kind)
         return None
     path = Path(output) if output is not None else Path()
-    if path.is_dir():
+    if path.is_dir() or str(output).endswith("/"):
         path /= f"{file_stem(entries)}.{kind}"
     elif not path.suffix:
         path = path.with_suffix(f".{kind}")

@@ -247,7 +247,7 @@ class InSequence(Finite):
         bounds = (0, *self.starts, total if self.stop is None else min(self.stop, total))
         notes = [
             note
-            for part, start, end in zip(self.parts, bounds, bounds[1:], strict=True)
+            for part, start, end in zip(self.parts, bounds, bounds[1:], strict=False)
             for note in (part.notes(end - start) if end > start else ())
         ]
         unused = sum(start >= total for start in self.starts)

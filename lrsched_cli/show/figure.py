@@ -47,7 +47,7 @@ STROKE = 2_000_000
 FINEST = 2400
 
 # Lengths on the sheet, in inches.
-LEFT, RIGHT, BOTTOM, EDGE, GAP = 0.82, 0.22, 0.56, 0.16, 0.14
+LEFT, RIGHT, BOTTOM, EDGE, GAP = 1.0, 0.22, 0.56, 0.16, 0.14
 HANDLE, ROW = 0.3, 0.2  # of the legend: the line before a name, and the distance of its rows
 SMALL = 9.0  # the size of labels, in points
 FINE, PEN = 0.7, 1.8  # the finest and the usual line, in points
