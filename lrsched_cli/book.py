@@ -96,6 +96,8 @@ def load(path: str | Path) -> Book:
     """
     from lrsched_cli.document import load_file
 
+    if not isinstance(path, (str, Path)):
+        raise must("path", "a file's name", path)
     path = Path(path)
     book = book_of(load_file(path, str(path)), str(path), path.parent)
     for name in book:

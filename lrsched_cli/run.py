@@ -99,7 +99,12 @@ class Clock:
 
 def is_number(value: Any) -> bool:
     """Whether a value is a finite real number and not a truth value."""
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond every double
+        return False
 
 
 def _whole(name: str, value: Any) -> int:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lrsched_cli.errors import SpecError, must, nearest, shown
 from lrsched_cli.kinds import find_kind, kind_named
 from lrsched_cli.run import Clock, Duration, Run, Scope, is_number
@@ -29,6 +31,22 @@ from lrsched_cli.trace import Trace
 ENTRY_KEYS = ("kind", "sequence", "product", "lr", "run", "optimizer", "warmup", "after", "repeat", "clamp", "groups")
 OPERATORS = ("repeat", "warmup", "clamp", "groups")
 DURATION = Param("duration", "", ge=0)
+AFTER_CHOICE = Param("choice", "", choices=tuple(AFTER))
+#: Optimizers that say what momentum is: SGD's own, or Adam's beta1.
+OPTIMIZERS = (
+    "sgd",
+    "adam",
+    "adamw",
+    "rmsprop",
+    "adagrad",
+    "adadelta",
+    "adamax",
+    "nadam",
+    "radam",
+    "asgd",
+    "rprop",
+    "lbfgs",
+)
 
 
 @dataclass(frozen=True)
@@ -71,14 +89,28 @@ def trace_of(spec: Mapping[str, Any], run: Run, place: Place, name: str) -> Trac
         clock = run.clock(_own_length(spec))
         schedule = build(spec, Scope.of(clock, run.lr), place)
         schedule.require(clock.total - 1)
+        _refuse_infinite(schedule, clock)
     except SpecError as error:
         raise error.locate(entry=place.name or name, file=place.file, line=_line(spec, error)) from None
     return Trace(name, schedule, clock)
 
 
+def _refuse_infinite(schedule: Schedule, clock: Clock) -> None:
+    """Refuse a rate that is no number where it is looked at: at the ends, the middle and the first knots of the run."""
+    knots = np.empty(0)
+    if not schedule.cumulative:
+        knots = schedule.next_knot(np.linspace(0, clock.total - 1, 9).round())
+    looks = np.concatenate(([0, clock.total // 2, clock.total - 1], knots[knots < clock.total]))
+    ticks = np.unique(looks.astype(np.int64))
+    rates = schedule(ticks)
+    wrong = np.flatnonzero(~np.isfinite(rates))
+    if wrong.size:
+        raise SpecError(f"the rate is {rates[wrong[0]]} at tick {ticks[wrong[0]]}: it must be finite")
+
+
 def overlaid(spec: Mapping[str, Any], values: Mapping[str, Any]) -> Mapping[str, Any]:
     """A copy of an entry with values replaced; what was written in a file keeps its lines."""
-    out: Any = copy.copy(spec)
+    out: Any = copy.copy(spec) if isinstance(spec, dict) else dict(spec)
     out.update(values)
     if hasattr(out, "lines"):
         out.lines = {key: line for key, line in out.lines.items() if key not in values}
@@ -129,7 +161,7 @@ def _build(spec: Mapping[str, Any], scope: Scope, place: Place) -> Schedule:
     operators = {key: spec[key] for key in OPERATORS if key in spec and key not in params and spec[key] is not None}
     if "groups" in operators:
         return _grouped(spec, operators["groups"], scope, place)
-    if "lr" in spec and "lr" not in params:
+    if spec.get("lr") is not None and "lr" not in params:
         scope = replace(scope, lr=_positive("lr", spec["lr"]))
     elif "lr" in spec and is_number(spec["lr"]) and spec["lr"] > 0:
         scope = replace(scope, lr=spec["lr"])
@@ -174,8 +206,11 @@ def _form(spec: Mapping[str, Any]) -> tuple[str, Mapping[str, Param]]:
             raise must("kind", "the name of a kind", spec["kind"])
         params = params_of(kind_named(spec["kind"]))
     known = [*params, *(key for key in ENTRY_KEYS if key not in FORMS), forms[0]]
-    if "after" not in params and forms[0] == "kind":
+    if "after" not in params and forms[0] != "sequence":
         known.remove("after")
+    optimizer = spec.get("optimizer")
+    if optimizer is not None and "optimizer" not in params:
+        Param("choice", "", choices=OPTIMIZERS).read("optimizer", optimizer, None)
     for key in spec:
         if key not in known:
             error = SpecError(f"{spec.get('kind', forms[0])} has no parameter {key}{nearest(str(key), known)}")
@@ -193,7 +228,7 @@ def _kind(spec: Mapping[str, Any], scope: Scope, place: Place) -> Schedule:
 
 def _sequence(spec: Mapping[str, Any], scope: Scope, place: Place) -> Schedule:
     entries = spec["sequence"]
-    if not isinstance(entries, list) or not entries:
+    if not isinstance(entries, (list, tuple)) or not entries:
         raise must("sequence", "a list of schedules", entries)
     parts: list[Schedule] = []
     starts: list[int] = []
@@ -211,9 +246,7 @@ def _sequence(spec: Mapping[str, Any], scope: Scope, place: Place) -> Schedule:
             starts.append(at)
         part, end = _part(entry, at, scope, place, parts[-1] if parts else None, starts)
         parts.append(part)
-    after = spec.get("after") or "hold"
-    if after not in AFTER:
-        raise must("after", ", ".join(AFTER), after)
+    after = AFTER_CHOICE.read("after", spec["after"] if spec.get("after") is not None else "hold", scope)
     if end is None and after != "hold":
         raise SpecError(f"{after} has nothing to act on: the last part has no end", parameter="after")
     return InSequence(parts=tuple(parts), starts=tuple(starts), stop=end, lr=scope.lr, after=after)
@@ -252,7 +285,7 @@ def _part(
 
 def _product(spec: Mapping[str, Any], scope: Scope, place: Place) -> Schedule:
     entries = spec["product"]
-    if not isinstance(entries, list) or not entries:
+    if not isinstance(entries, (list, tuple)) or not entries:
         raise must("product", "a list of schedules", entries)
     return Product(members=tuple(build(entry, scope, place) for entry in entries), lr=scope.lr)
 
@@ -267,9 +300,11 @@ FORMS: dict[str, Callable[[Mapping[str, Any], Scope, Place], Schedule]] = {
 def _grouped(spec: Mapping[str, Any], groups: Any, scope: Scope, place: Place) -> Schedule:
     if not isinstance(groups, Mapping) or not groups:
         raise must("groups", "a mapping such as {backbone: 0.1, head: 1.0}", groups)
-    base = _positive("lr", spec["lr"]) if "lr" in spec else scope.lr
-    members = {}
+    base = _positive("lr", spec["lr"]) if spec.get("lr") is not None else scope.lr
+    members: dict[str, Schedule] = {}
     for name, scale in groups.items():
+        if str(name) in members:
+            raise SpecError(f"names {name} twice", parameter="groups")
         own = {**spec, "lr": base * _positive(f"groups.{name}", scale)}
         del own["groups"]
         members[str(name)] = build(own, scope, place)

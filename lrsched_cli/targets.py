@@ -45,9 +45,10 @@ def _find(word: str, books: dict[str, Book], assignments: list[str]) -> list[Ent
         return list(_book("-", books, assignments).entries.values())
     if _is_file(word):
         return list(_book(word, books, assignments).entries.values())
-    path, colon, name = word.rpartition(":")
-    if colon and (path == "-" or _is_file(path)):
-        return [_book(path, books, assignments).entry(name)]
+    colons = [place for place, character in enumerate(word) if character == ":"]
+    for path, name in ((word[:place], word[place + 1 :]) for place in colons):
+        if path == "-" or _is_file(path):
+            return [_book(path, books, assignments).entry(name)]
     if DEFAULT_FILE.is_file() and not _looks_like_dialect(word):
         book = _book(str(DEFAULT_FILE), books, assignments)
         if word in book.entries:
@@ -67,11 +68,17 @@ def _is_file(word: str) -> bool:
 
 def _book(word: str, books: dict[str, Book], assignments: list[str]) -> Book:
     if word not in books:
-        book = read_stream(sys.stdin.buffer) if word == "-" else read_book(Path(word))
+        book = _from_stdin() if word == "-" else read_book(Path(word))
         for assignment in assignments:
             book = set_value(book, assignment)
         books[word] = book
     return books[word]
+
+
+def _from_stdin() -> Book:
+    if sys.stdin is None:
+        raise SpecError("standard input is closed")
+    return read_stream(sys.stdin.buffer)
 
 
 def _distinct(entries: list[Entry]) -> list[Entry]:

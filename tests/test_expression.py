@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lrsched_cli.schedules import CANONICAL
@@ -63,6 +63,7 @@ def test_an_expression_is_what_python_says(text: str) -> None:
                            "max(t * {c}, {b})", "abs({c} * t - {b})", "floor(t * {c} + {b})"]),
 )  # fmt: skip
 @settings(deadline=None, max_examples=150)
+@example(a=1, b=0, c=0.8125, op="<", shape="floor(t * {c} + {b})")
 def test_knots_of_an_expression_are_found(a: int, b: int, c: float, op: str, shape: str) -> None:
     """Comparisons, remainders and roundings of straight lines in t turn or jump at a knot only."""
     text = f"0.001 * {shape.format(a=a, b=b, c=c, op=op)}"

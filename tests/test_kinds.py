@@ -59,6 +59,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("onecycle", {"three_phase": True, "total_steps": 80}),
     ("onecycle", {"three_phase": True, "pct_start": 0.41, "anneal_strategy": "linear"}),
     ("onecycle", {"pct_start": 0}),
+    ("onecycle", {"pct_start": 0.5, "total_steps": 8, "after": "mirror"}),
     ("onecycle", {"pct_start": 1}),
     ("onecycle", {"total_steps": 10, "pct_start": 0.1}),
     ("wsd", {"warmup": 0, "decay": 100}),

@@ -95,7 +95,7 @@ def test_a_sequence_of_a_trillion_ticks_is_instant() -> None:
         ({"sequence": [{"kind": "constant"}], "after": "mirror"},
          "sequence: after mirror has nothing to act on: the last part has no end"),
         ({"sequence": [{"kind": "constant", "for": 9}], "after": "never"},
-         "sequence: after must be hold, mirror, end, restart, extrapolate, error, got 'never'"),
+         "sequence: after must be hold, mirror, end, restart, extrapolate or error, got 'never'"),
         ({"product": {"kind": "cosine"}}, "product must be a list of schedules, got {'kind': 'cosine'}"),
         ({"product": [{"kind": "cosine"}, 5]}, "product: must be a mapping such as {kind: cosine}, got 5"),
         ({"sequence": [{"kind": "cosine", "T_max": 0}]}, "sequence: T_max must be >= 1, got 0"),

@@ -103,7 +103,7 @@ def test_metrics_are_relative_to_their_file(tmp_path: Path) -> None:
         ("a: {kind: cosine, eta_min: -1.0}", "p.yaml:2: a: eta_min must be >= 0, got -1.0"),
         ("a:\n    kind: cosine\n    etamin: 1", "p.yaml:4: a: cosine has no parameter etamin (did you mean eta_min?)"),
         ("a:\n    kind: cosin",
-         "p.yaml:3: a: unknown kind cosin (did you mean cosine?); lrsched list shows them all"),
+         "p.yaml:3: a: unknown kind cosin (did you mean cosine?); lrsched list all shows every one"),
         ("a:\n    kind: 5", "p.yaml:3: a: kind must be the name of a kind, got 5"),
         ("a:\n    knid: cosine",
          "p.yaml:3: a: must have one of kind, sequence and product, got the keys knid (did you mean kind?)"),

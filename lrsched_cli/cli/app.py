@@ -100,6 +100,9 @@ def main() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
         elif hasattr(stream := getattr(sys, name), "reconfigure"):  # a name that it has no letters for is still printed
             stream.reconfigure(errors="backslashreplace")
+        stream = getattr(sys, name)
+        if hasattr(stream, "reconfigure"):  # a name that the encoding lacks is told in escapes
+            stream.reconfigure(errors="backslashreplace")
     arguments = sys.argv[1:] or ["--help"]
     debug = "--debug" in arguments
     code = _guarded([arg for arg in arguments if arg != "--debug"], debug)
@@ -130,6 +133,8 @@ def _guarded(arguments: list[str], debug: bool) -> int:
     except (MemoryError, RecursionError) as error:
         return _told(f"too large to handle ({type(error).__name__})", 2, debug)
     except Exception as error:
+        if any(name.endswith("_COMPLETE") and name.startswith("_LRSCHED") for name in os.environ):
+            return 1  # a shell that asks in a way Typer does not know gets no answer, rather than ours on its screen
         return _told(
             f"internal error, please report it: {type(error).__name__}: {error} (--debug shows where)", 70, debug
         )

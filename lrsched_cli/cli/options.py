@@ -82,7 +82,10 @@ def read_groups(text: str) -> dict[str, Any]:
     pairs = [item.partition("=") for item in text.split(",")]
     if not all(equals and name.strip() for name, equals, _ in pairs):
         raise SpecError(f"must be NAME=SCALE,..., got {shown(text)}", parameter="--groups")
-    return {name.strip(): scalar(value) for name, _, value in pairs}
+    groups = {name.strip(): scalar(value) for name, _, value in pairs}
+    if len(groups) < len(pairs):
+        raise SpecError(f"names a group twice: {shown(text)}", parameter="--groups")
+    return groups
 
 
 def flag_of(name: str) -> str:

@@ -15,7 +15,7 @@ import typer
 from lrsched_cli.book import Entry
 from lrsched_cli.cli.command import made
 from lrsched_cli.cli.options import command_function
-from lrsched_cli.cli.talk import is_terminal, say, say_about, traces_of
+from lrsched_cli.cli.talk import has_colour, is_terminal, say, say_about, traces_of
 from lrsched_cli.errors import SpecError, must, nearest
 from lrsched_cli.show import formats
 from lrsched_cli.show.rows import READABLE, Selection, Ticks, chosen, readable
@@ -48,7 +48,9 @@ def table(
             "--when", metavar="used|after", help="The rate used for the tick, or the scheduler's after its step."
         ),
     ] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to a file.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to a file; - is stdout.")
+    ] = None,
     assign: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME.PARAM=VALUE", help="Change an entry of the file.")
     ] = None,
@@ -62,13 +64,13 @@ def table(
         raise must("--when", "used or after", when)
     traces = traces_of(entries)
     selection = Selection(every, at, first, last, changes)
-    if output is not None:
+    if output is not None and str(output) != "-":
         from lrsched_cli.files import write_whole
 
         text = io.StringIO()
         write(text, format, entries, traces, selection, when)
         write_whole(output, text.getvalue().encode())
-    elif format == "table" and is_terminal(sys.stdout):
+    elif format == "table" and output is None and is_terminal(sys.stdout):
         _to_terminal(traces, selection, when)
     else:
         write(sys.stdout, format, entries, traces, selection, when)
@@ -127,7 +129,7 @@ def _to_terminal(traces: Sequence[Trace], selection: Selection, when: str | None
 def _print_rich(traces: Sequence[Trace], chunks: Iterable[Ticks], when: str | None) -> None:
     from rich.console import Console
 
-    console = Console()
+    console = Console(force_terminal=has_colour(sys.stdout))  # without colour, without bold too
     rows, left_out = formats.rich_table(traces, chunks, when, console.width)
     console.print(rows)
     if left_out:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self, overload
 
@@ -114,7 +114,8 @@ class Schedule:
     def next_knot(self, t: Array) -> Array:
         """For each tick, the first later one at which the curve bends, turns or jumps; inf where there is none.
 
-        Between two knots the rate is smooth and monotone, so that its extremes lie beside knots.
+        Between two knots the rate is smooth and, but for products of several schedules, monotone: its extremes lie
+        beside knots.
         """
         return np.full(t.shape, np.inf)
 
@@ -161,6 +162,8 @@ class Schedule:
     def __call__(self, t: Any) -> Any:
         """The rate at a tick or at an array of any ticks >= 0; raises ``SpecError`` outside the schedule."""
         ticks = np.asarray(t)
+        if ticks.dtype.kind == "f" and not np.isfinite(ticks).all():
+            raise must("t", "whole ticks", t)
         if ticks.dtype.kind not in "iu" and not (ticks.dtype.kind == "f" and np.array_equal(ticks, np.floor(ticks))):
             raise must("t", "whole ticks", t)
         if ticks.size:
@@ -173,6 +176,8 @@ class Schedule:
 
     def values(self, start: int, stop: int) -> Array:
         """The rates of the ticks ``start <= t < stop`` as a float64 array: what calling it gives, but faster."""
+        if start < 0:
+            raise must("start", ">= 0", start)
         self.require(stop - 1)
         out = np.empty(max(stop - start, 0))
         with np.errstate(all="ignore"):
@@ -253,31 +258,37 @@ class Finite(Schedule):
             raise SpecError(f"{self.after} has nothing to act on: {self.kind} has no end of its own", parameter="after")
 
     def curve(self, t: Times) -> Any:
+        end = None if self.length is None else self._at(self.length) if self.after == "hold" else self.end_rate
+        return self.beyond(t, self.rule, end)
+
+    def beyond(self, t: Times, rule: Callable[[Times], Any], end: float | None) -> Any:
+        """A rule over the schedule's length, and past it what ``after`` says; ``end`` is what is held or jumped to."""
         length = self.length
         if length is None or self.after in ("extrapolate", "error"):
-            return self.rule(t)
+            return rule(t)
         if self.after in ("hold", "end") or length == 0:  # of one tick there is nothing to go back to
-            end = self._at(length) if self.after == "hold" else self.end_rate
-            return piecewise(t, [length], [self.rule, lambda _: end])
+            return piecewise(t, [length], [rule, lambda _: end])
         if self.after == "restart":
-            return periodic(self.rule, t, length)
-        return periodic(self._there_and_back, t, 2 * length)
-
-    def _there_and_back(self, x: Times) -> Any:
-        length = self.length
-        assert length is not None
-        return piecewise(x, [length], [self.rule, lambda u: self.rule(2 * length - u)])
+            return periodic(rule, t, length)
+        back = 2 * length
+        return periodic(lambda x: piecewise(x, [length], [rule, lambda u: rule(back - u)]), t, back)
 
     def next_knot(self, t: Array) -> Array:
         length = self.length
         inner = [k for k in self.rule_knots() if length is None or 0 < k < length]
-        if length is None or self.after in ("extrapolate", "error"):
+        if length is None:
             return next_of(inner, t)
+        if self.after in ("extrapolate", "error"):
+            # The last phase goes on: a line or a power turns at its end at most, a wave again and again.
+            phase = max(length - max(inner, default=0), 1)
+            beyond = np.ceil(length + (np.floor((t - length) / phase) + 1) * phase)
+            return np.where(t < length, next_of([*inner, length], t), beyond)
         if self.after in ("hold", "end") or length == 0:
             return next_of([*inner, length], t)
         if self.after == "restart":
             return next_periodic([0, *inner], length, t)
-        back = [2 * length - k for k in reversed(inner)]
+        # Forth, a knot is the first tick of what follows; back, that tick comes last, and the next one is new.
+        back = [2 * length - k + later for k in reversed(inner) for later in (0, 1)]
         return next_periodic([0, *inner, length, *back], 2 * length, t)
 
 

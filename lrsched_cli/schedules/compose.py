@@ -68,7 +68,7 @@ class Wrapper(Schedule):
 WARMUP_SHAPES: dict[str, Callable[[Any, float], Any]] = {
     "linear": lambda x, _: x,
     "cosine": lambda x, _: (1 - cos_pi(x)) / 2,
-    "1-sqrt": lambda x, _: 1 - sqrt(1 - x),
+    "1-sqrt": lambda x, _: 1 - sqrt(np.maximum(written(1 - x), 0)),
     # 1 - exp(-x), as pytorch_warmup's exponential one, scaled so that it arrives.
     "exp": lambda x, _: (1 - exp(-x)) / (1 - math.exp(-1)),
     # The logarithm of the tick counted from 1, as in DeepSpeed's WarmupLR.
@@ -108,7 +108,9 @@ class Warmup(Wrapper):
             # Counted from the tick that is at the start, the last one before the full rate is its length away.
             length = self.ticks - self.first
             return WARMUP_SHAPES["log"](t / length, length) if length else np.ones(1)
-        return WARMUP_SHAPES[self.shape]((t + self.first) / self.ticks, self.ticks)
+        # Written out first where a square root would make much of the last digit that a row of quotients loses.
+        done = written(t + self.first) if self.shape == "1-sqrt" else t + self.first
+        return WARMUP_SHAPES[self.shape](done / self.ticks, self.ticks)
 
     @cached_property
     def _full(self) -> float:
@@ -312,6 +314,11 @@ class Repeat(Wrapper):
     end_mult: float = 1.0
     cycles: int | None = None
 
+    def check(self) -> None:
+        if self.body.last_tick is not None and self.body.last_tick < self.period:
+            told = f"{self.body.core.kind} is not defined past tick {self.body.last_tick}"
+            raise SpecError(f"period {self.period} is too long: {told}", parameter="repeat")
+
     @cached_property
     def _end(self) -> float:
         return self.body(self.period)
@@ -335,28 +342,34 @@ class Repeat(Wrapper):
         held = self._part(self._end) * self._swing(self.cycles - 1.0) + self._low(self.cycles - 1.0)
         return piecewise(t, [cycle_start(self.cycles, self.period, self.period_mult)], [self._cycles, lambda _: held])
 
-    # A cycle is the body between its end rate and its base rate, stretched between the cycle's own two.
+    # A cycle is the body between its foot and its base rate, stretched between the cycle's own two.
+
+    @property
+    def _foot(self) -> float:
+        """The end rate of a body that decays to it; of any other body, 0, so that all of it is scaled."""
+        return self._end if self._end < self.lr else 0.0
 
     def _cycles(self, t: Times) -> Any:
         if self.period_mult == 1:
             if self.lr_mult == self.end_mult == 1:
                 return periodic(self.body.curve, t, self.period)
             part = periodic(lambda x: self._part(self.body.curve(x)), t, self.period)
-            return part * per_cycle(self._swing, t, self.period) + per_cycle(self._low, t, self.period)
+            return np.maximum(part * per_cycle(self._swing, t, self.period) + per_cycle(self._low, t, self.period), 0)
         number, x, length = cycle(t, self.period, self.period_mult)
-        return self._part(self.body.curve(x * (self.period / length))) * self._swing(number) + self._low(number)
+        part = self._part(self.body.curve(x * (self.period / length)))
+        return np.maximum(part * self._swing(number) + self._low(number), 0)
 
     def _part(self, rate: Any) -> Any:
-        """How far a rate of the body is from its end rate to its base rate."""
-        return rate / self.lr if self.lr == self._end else (rate - self._end) / (self.lr - self._end)
+        """How far a rate of the body is from its foot to its base rate."""
+        return (rate - self._foot) / (self.lr - self._foot)
 
     def _low(self, number: Any) -> Any:
-        """The end rate of a cycle, where the body's is not its base rate."""
-        low = 0.0 if self.lr == self._end else self._end
+        """The foot of a cycle."""
+        low = self._foot
         return low if low == 0 or self.end_mult == 1 else power_of(self.end_mult, number) * low
 
     def _swing(self, number: Any) -> Any:
-        """The base rate of a cycle above its end rate."""
+        """The base rate of a cycle above its foot."""
         return power_of(self.lr_mult, number) * self.lr - self._low(number)
 
     def next_knot(self, t: Array) -> Array:

@@ -175,7 +175,13 @@ class Cyclic(Finite):
         if not self.cycle_momentum:
             return None
         swing = self.base_momentum - self.max_momentum
-        return Follow(of=self, rule=lambda t: self._height(t, swing) + self.max_momentum)
+
+        def rule(x: Times) -> Any:
+            return self._height(x, swing) + self.max_momentum
+
+        if self.after == "restart":
+            return Follow(of=self, rule=rule)
+        return Follow(of=self, rule=lambda t: self.beyond(t, rule, self.max_momentum))
 
     def notes(self, total: int) -> tuple[str, ...]:
         return _cycle_notes(self, "torch.CyclicLR")
@@ -255,12 +261,10 @@ class OneCycle(Finite):
         high, low = self.max_momentum, self.base_momentum
         levels = [high, low, high, high] if self.three_phase else [high, low, high]
 
-        def follow(t: Times) -> Any:
-            hold = self.after == "hold"
-            rule: Callable[[Times], Any] = lambda x: self._phases(x, levels)  # noqa: E731
-            return piecewise(t, [self.total_steps], [rule, lambda _: high]) if hold else rule(t)
+        def rule(x: Times) -> Any:
+            return self._phases(x, levels)
 
-        return Follow(of=self, rule=follow)
+        return Follow(of=self, rule=lambda t: self.beyond(t, rule, high))
 
     @property
     def marks(self) -> tuple[Mark, ...]:

@@ -22,6 +22,7 @@ from lrsched_cli.schedules.ticks import (
     power_of,
     steps,
     tanh,
+    written,
 )
 
 TORCH = "torch.optim.lr_scheduler"
@@ -85,7 +86,10 @@ class Polynomial(Finite):
         return self.total_iters
 
     def rule(self, x: Times) -> Any:
-        return self.eta_min + (self.lr - self.eta_min) * pow_(1 - x / self.total_iters, self.power)
+        remaining = self.total_iters - x
+        if self.power < 1:  # near its end such a power makes much of the last digit that a row of quotients loses
+            remaining = written(remaining)
+        return pow_(remaining / self.total_iters, self.power) * (self.lr - self.eta_min) + self.eta_min
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -312,3 +316,8 @@ class Factor(Schedule):
 
     def curve(self, t: Times) -> Any:
         return np.maximum(power_of(self.factor, t + 1) * self.lr, self.stop_factor_lr)
+
+    def next_knot(self, t: Array) -> Array:
+        if self.factor == 1 or self.stop_factor_lr == 0:
+            return super().next_knot(t)
+        return next_of([np.log(self.stop_factor_lr / self.lr) / np.log(self.factor) - 1], t)

@@ -114,8 +114,9 @@ class CompiledExpression:
                 base = np.floor((t - offset) / period) * period + offset
                 candidates = [base, base + period, base + 2 * period]
             for place in candidates:
-                # A comparison may turn at its root or just after it.
-                for knot in (np.ceil(place), np.floor(place) + 1):
+                # A comparison may turn at its root or just after it, and a root that is whole may be rounded off it.
+                slack = 1e-9 * (1 + np.abs(place))
+                for knot in (np.ceil(place - slack), np.floor(place + slack) + 1):
                     np.minimum(out, np.where(knot > t, knot, np.inf), out=out)
         return out
 
@@ -161,7 +162,7 @@ class _Builder:
 
     def _name(self, node: ast.Name) -> Part:
         name = node.id
-        if name in self.constants:
+        if name in self.constants and name not in self.names:
             value = self.constants[name]
             return lambda _: value
         if name not in self.names:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from lrsched_cli.errors import SpecError, must
-from lrsched_cli.run import Duration, Scope, is_number
+from lrsched_cli.run import MAX_TICKS, Duration, Scope, is_number
 
 #: The default of a parameter that must be given.
 REQUIRED = dataclasses.MISSING
@@ -155,7 +155,9 @@ def default_of(kind: type, name: str) -> Any:
 def _number(param: Param, name: str, value: Any, scope: Scope | None) -> float:
     if not is_number(value):
         raise must(name, param.condition, value)
-    return float(value) if isinstance(value, float) else _plain(value)  # type: ignore[no-any-return]
+    if not isinstance(value, int) or abs(value) > 1 << 53:
+        return float(value)  # fractions and NumPy's numbers too, and what no double holds exactly
+    return _plain(value)  # type: ignore[no-any-return]
 
 
 def _plain(value: Any) -> Any:
@@ -170,7 +172,7 @@ def _any_number(param: Param, name: str, value: Any, scope: Scope | None) -> flo
 
 
 def _integer(param: Param, name: str, value: Any, scope: Scope | None) -> int:
-    if not is_number(value) or value != int(value):
+    if not is_number(value) or value != int(value) or abs(value) > MAX_TICKS:
         raise must(name, param.condition, value)
     return int(value)
 
@@ -182,6 +184,8 @@ def _ticks(param: Param, name: str, value: Any, scope: Scope | None) -> Any:
             raise must(name, param.condition, value)
         if whole and value != int(value):  # type: ignore[call-overload]
             raise must(name, param.condition, value)
+        if is_number(value) and abs(value) > MAX_TICKS:  # type: ignore[operator]
+            raise must(name, f"at most {MAX_TICKS:.0e} ticks", value)
         return int(value) if whole else _plain(value)  # type: ignore[call-overload]
     try:
         duration = Duration.parse(value) if isinstance(value, str) else value
@@ -194,9 +198,9 @@ def _ticks(param: Param, name: str, value: Any, scope: Scope | None) -> Any:
 
 
 def _bool(param: Param, name: str, value: Any, scope: Scope | None) -> bool:
-    if not isinstance(value, bool):
+    if not isinstance(value, (bool, np.bool_)):
         raise must(name, param.condition, value)
-    return value
+    return bool(value)
 
 
 def _text(param: Param, name: str, value: Any, scope: Scope | None) -> str:
@@ -206,7 +210,7 @@ def _text(param: Param, name: str, value: Any, scope: Scope | None) -> str:
 
 
 def _choice(param: Param, name: str, value: Any, scope: Scope | None) -> str:
-    if value not in param.choices:
+    if not isinstance(value, str) or value not in param.choices:
         raise must(name, param.condition, value)
     return value  # type: ignore[no-any-return]
 

@@ -144,8 +144,12 @@ def power_of(base: float, x: Times | float) -> Any:
             return float(np.power(float(base), x))
         if not isinstance(x, Ticks):
             return _integer_powers(base, x) if x.size > 64 else np.asarray(np.power(base, x))
+        if base <= 0 or x.n < 2:
+            return np.asarray(np.power(base, x.array))
+        if (base < 1) == (x.step < 0):  # growing: from its end backwards, so that nothing small is scaled up
+            return power_of(base, Ticks(x.last, -x.step, x.n))[::-1]
         first = np.power(base, x.start)
-        if base <= 0 or not np.isfinite(first) or x.n < 2:
+        if not np.isfinite(first):
             return np.asarray(np.power(base, x.array))
         return np.asarray(_powers(base, x.step, x.n) * first)
 

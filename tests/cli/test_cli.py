@@ -54,7 +54,7 @@ def test_plot_writes_a_picture_and_says_which(run: Any) -> None:
 def test_table_prints_every_epoch(run: Any) -> None:
     result = run("table", "step", "--gamma", "0.5")
     lines = result.out.splitlines()
-    assert lines[0].split() == ["epoch", "step", "used", "step", "after"]
+    assert lines[0].split() == ["epoch", "lr", "used", "lr", "after"]
     assert len(lines) == 101
     assert lines[30].split() == ["29", "0.1", "0.05"]
     assert lines[31].split() == ["30", "0.05", "0.05"]
@@ -184,7 +184,7 @@ def test_the_run_says_what_a_tick_is(run: Any) -> None:
     assert len(columns(counted)["t"]) == 6
     assert counted.err.splitlines()[1:] == [
         "note: 3 steps per epoch: floor(7 / 2) = 3 batches",
-        "note: 1 of 2 samples are dropped of an epoch, on each process",
+        "note: an epoch's last batch has 1 of 2 samples, and is dropped",
     ]
 
 
@@ -286,11 +286,10 @@ def test_jsonl_markdown_and_table_word_for_word(run: Any) -> None:
     )
     assert run(*args, "--format", "csv").out == "t,epoch,step\n0,0,1.0\n1,1,1.0\n2,2,0.5\n"
     assert run(*args, "--format", "markdown").out == (
-        "| epoch | step used | step after |\n| ---: | ---: | ---: |\n"
-        "| 0 | 1 | 1 |\n| 1 | 1 | 0.5 |\n| 2 | 0.5 | 0.5 |\n"
+        "| epoch | lr used | lr after |\n| ---: | ---: | ---: |\n| 0 | 1 | 1 |\n| 1 | 1 | 0.5 |\n| 2 | 0.5 | 0.5 |\n"
     )
     assert run(*args).out == (
-        "   epoch     step used    step after\n"
+        "   epoch       lr used      lr after\n"
         "       0             1             1\n"
         "       1             1           0.5\n"
         "       2           0.5           0.5\n"
@@ -322,11 +321,13 @@ def test_show_explains_every_kind(run: Any, name: str) -> None:
     result = run("show", name)
     assert (result.code, result.err) == (0, "")
     kind = KINDS[name]
-    lines = result.out.splitlines()
-    assert lines[0].split(" (")[0] == name
-    assert f"  rate(t) = {kind.formula}" in lines
-    listed = [line.split()[0] for line in lines if line.startswith("  ") and " --" in line and "lrsched" not in line]
-    assert set(params_of(kind)) <= set(listed)
+    assert result.out.splitlines()[0].split(" (")[0] == name
+    text = " ".join(result.out.split())
+    assert " ".join(f"rate(t) = {kind.formula} Source:".split()) in text
+    for parameter, described in params_of(kind).items():
+        flag = "--" + parameter.lower().replace("_", "-")
+        offered = described.option and described.type != "schedules"
+        assert (f" {parameter}, {flag} {described.help}" if offered else f" {parameter} {described.help}") in text
 
 
 def test_list_names_every_kind_with_its_formula(run: Any) -> None:
@@ -367,7 +368,8 @@ def test_schema_accepts_what_the_program_accepts_and_refuses_typos(run: Any) -> 
         check.validate({"schedules": {"a": entry}})
     for entry in (
         {"kind": "cosin"}, {"kind": "cosine", "etamin": 1}, {"kind": "cosine", "eta_min": -1}, {"knid": "cosine"}, {},
-        {"kind": "step", "gamma": "0.5"}, {"kind": "step", "step_size": 0}, {"kind": "step", "step_size": "3"}, 5,
+        {"kind": "step", "gamma": "0.5"}, {"kind": "step", "gamma": 0}, 5,
+        {"kind": "step", "step_size": 0}, {"kind": "step", "step_size": "3"},
         {"kind": "cosine", "warmup": {"fro": 5}}, {"kind": "cosine", "warmup": {"for": 5, "shape": "cos"}},
         {"kind": "cosine", "run": {"epoch": 3}}, {"kind": "cyclic", "mode": "saw"}, {"kind": "step", "lr": 0},
         {"kind": "cosine", "groups": {"a": 0}}, {"sequence": [{"kind": "step", "gama": 1}]},

@@ -33,16 +33,17 @@ schedules:
         ("table step --gamma", "Option '--gamma' requires an argument."),
         ("table step -x", "No such option: -x"),
         # Targets.
-        ("table stpe", "unknown kind stpe (did you mean step?); lrsched list shows them all"),
-        ("table zzz", "unknown kind zzz; lrsched list shows them all"),
-        ("table torch.StepLr", "unknown kind torch.StepLr (did you mean torch.StepLR?); lrsched list shows them all"),
+        ("table stpe", "unknown kind stpe (did you mean step?); lrsched list all shows every one"),
+        ("table zzz", "unknown kind zzz; lrsched list all shows every one"),
+        ("table torch.StepLr",
+         "unknown kind torch.StepLr (did you mean torch.StepLR?); lrsched list all shows every one"),
         ("table nosuch.yaml", "no such file: nosuch.yaml"),
         ("table nosuch.yaml:warm", "no such file: nosuch.yaml"),
         ("table", "name a kind or a file, or run it where there is a schedules.yaml; lrsched list shows the kinds"),
         ("plot", "name a kind or a file, or run it where there is a schedules.yaml; lrsched list shows the kinds"),
         ("table p.yaml:wram", "p.yaml: has no entry 'wram' (did you mean warm?)"),
         ("table p.yaml:", "p.yaml: has no entry ''"),
-        ("show stpe", "unknown kind stpe (did you mean step?); lrsched list shows them all"),
+        ("show stpe", "unknown kind stpe (did you mean step?); lrsched list all shows every one"),
         ("show", "Missing argument 'kind'."),
         ("list torhc", "unknown library torhc (did you mean torch?); known are canonical, torch, all"),
         ("list --format xml", "--format must be table or json, got 'xml'"),
@@ -127,7 +128,7 @@ def test_a_broken_plan_is_told_with_its_line(run: Any) -> None:
     assert run("table").message() == "schedules.yaml:6: bad: eta_min must be >= 0, got -1"
     assert run("plot", "bad").message() == "schedules.yaml:6: bad: eta_min must be >= 0, got -1"
     bad = "schedules: {a: {kind: cosin}}"
-    told = "<stdin>:1: a: unknown kind cosin (did you mean cosine?); lrsched list shows them all"
+    told = "<stdin>:1: a: unknown kind cosin (did you mean cosine?); lrsched list all shows every one"
     assert run("table", "-", stdin=bad).message() == told
     assert run("table", "-", stdin="").message() == "<stdin>: is empty"
 
