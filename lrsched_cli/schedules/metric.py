@@ -17,6 +17,8 @@ from lrsched_cli.schedules.base import Mark, Schedule, next_of
 from lrsched_cli.schedules.parameters import FromRun, Metrics, param
 from lrsched_cli.schedules.ticks import Array, Times, steps
 
+#: Metrics that are looked at first.
+SOON = 4096
 #: The example metric is no longer than this; what follows it holds the last rate.
 LONGEST_EXAMPLE = 1_000_000
 
@@ -55,15 +57,22 @@ def reductions(
     ``lr``. The metric of tick ``t`` acts on the rate of tick ``t + 1``.
     """
     values = np.asarray(metrics, dtype=np.float64)
-    better = _improvements(values if mode == "min" else -values, threshold, threshold_mode, mode)
-    ticks, rates = [], [lr]
-    for cut in _cuts(better, len(values), patience, cooldown):
-        rate = max(rates[-1] * factor, min_lr)
-        if not rates[-1] - rate > eps:
-            break  # and so it will be for ever: the next cut would ask the same of the same rate
-        rates.append(rate)
-        ticks.append(cut + 1.0)
-    return np.array(ticks), np.array(rates)
+    loss = values if mode == "min" else -values
+    looked_at = min(SOON, len(values))
+    while True:
+        # Mostly a rate reaches its floor early: what comes later is looked at only where it does not.
+        better = _improvements(loss[:looked_at], threshold, threshold_mode, mode)
+        ticks, rates, floored = [], [lr], False
+        for cut in _cuts(better, looked_at, patience, cooldown):
+            rate = max(rates[-1] * factor, min_lr)
+            if not rates[-1] - rate > eps:
+                floored = True  # and so it will be for ever: the next cut would ask the same of the same rate
+                break
+            rates.append(rate)
+            ticks.append(cut + 1.0)
+        if floored or looked_at == len(values):
+            return np.array(ticks), np.array(rates)
+        looked_at = min(16 * looked_at, len(values))
 
 
 def _improvements(loss: Array, threshold: float, threshold_mode: str, mode: str) -> Array:
