@@ -72,7 +72,7 @@ def reductions(
             ticks.append(cut + 1.0)
         if floored or looked_at == len(values):
             return np.array(ticks), np.array(rates)
-        looked_at = min(16 * looked_at, len(values))
+        looked_at = min(4 * looked_at, len(values))
 
 
 def _improvements(loss: Array, threshold: float, threshold_mode: str, mode: str) -> Array:
