@@ -98,8 +98,6 @@ def main() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by the caller: nobody listens
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
-        elif hasattr(stream := getattr(sys, name), "reconfigure"):  # a name that it has no letters for is still printed
-            stream.reconfigure(errors="backslashreplace")
         stream = getattr(sys, name)
         if hasattr(stream, "reconfigure"):  # a name that the encoding lacks is told in escapes
             stream.reconfigure(errors="backslashreplace")

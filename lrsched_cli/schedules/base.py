@@ -6,6 +6,7 @@ import dataclasses
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Self, overload
 
 import numpy as np
@@ -243,11 +244,13 @@ class Finite(Schedule):
     @property
     def end_rate(self) -> float:
         """The rate that ``after: end`` jumps to: the lowest that the schedule is meant to reach."""
-        return self._at(self.length)
+        return self._last_rate
 
-    def _at(self, x: Any) -> float:
+    @cached_property
+    def _last_rate(self) -> float:
+        assert self.length is not None
         with np.errstate(all="ignore"):
-            return float(filled(self.rule(np.array([float(x)])), 1)[0])
+            return float(filled(self.rule(np.array([float(self.length)])), 1)[0])
 
     @property
     def last_tick(self) -> int | None:
@@ -258,7 +261,7 @@ class Finite(Schedule):
             raise SpecError(f"{self.after} has nothing to act on: {self.kind} has no end of its own", parameter="after")
 
     def curve(self, t: Times) -> Any:
-        end = None if self.length is None else self._at(self.length) if self.after == "hold" else self.end_rate
+        end = None if self.length is None else self._last_rate if self.after == "hold" else self.end_rate
         return self.beyond(t, self.rule, end)
 
     def beyond(self, t: Times, rule: Callable[[Times], Any], end: float | None) -> Any:

@@ -227,6 +227,14 @@ def test_when_after_is_what_the_scheduler_says_next(run: Any) -> None:
     assert [line.split() for line in plain[:2]] == [["epoch", "linear"], ["0", "0.08"]]
 
 
+def test_changes_in_the_middle_of_what_is_constant_are_found(run: Any) -> None:
+    """A bump of 2,000 steps in 100,000, whose ends an expression does not give away."""
+    bump = "lr * max(0.1, 1 - (t - 30000) ** 2 / 1e6)"
+    found = columns(run("table", "expression", "--expr", bump, "--steps", "100000", "--changes", "--format", "csv"))
+    inside = int((0.9 * 1e6) ** 0.5)
+    assert found["t"] == [0, *range(30_000 - inside, 30_000 + inside + 2)]
+
+
 # Formats.
 
 
