@@ -15,16 +15,14 @@ from lrsched_cli.kinds import find_kind, kind_named
 from lrsched_cli.run import Clock, Duration, Run, Scope, is_number
 from lrsched_cli.schedules.base import AFTER, Schedule
 from lrsched_cli.schedules.compose import (
-    CLOCKS,
-    WARMUP_SHAPES,
     Clamp,
     Grouped,
     InSequence,
     Product,
     Repeat,
-    Warmup,
 )
 from lrsched_cli.schedules.parameters import Param, params_of
+from lrsched_cli.schedules.warmup import CLOCKS, WARMUP_SHAPES, Warmup
 from lrsched_cli.trace import Trace
 
 #: What an entry may hold beside its kind's own parameters.

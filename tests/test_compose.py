@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lrsched_cli.schedules.compose import CLOCKS, WARMUP_SHAPES
+from lrsched_cli.schedules.warmup import CLOCKS, WARMUP_SHAPES
 from tests.support import agree, consistent, knots_are_honest, simulated, torch_trace
 
 TICKS = st.integers(1, 30)

@@ -23,17 +23,17 @@ SOON = 4096
 LONGEST_EXAMPLE = 1_000_000
 
 
-def example_metrics(stall: int) -> Callable[[Scope], Metrics]:
+def example_metrics(stall: int, improve: Callable[[Array], Array]) -> Callable[[Scope], Metrics]:
     """A loss that improves and stalls for so many ticks before each quarter of the run: long enough to be noticed."""
 
     def metrics(scope: Scope) -> Metrics:
         total = min(scope.rest, LONGEST_EXAMPLE)
-        loss = np.arange(total, 0, -1.0) + total
+        loss = improve(np.arange(total, dtype=np.float64))
         for quarter in (1, 2, 3):
             end = quarter * total // 4
             start = max(end - stall, 1)
             loss[start:end] = loss[start - 1]
-        return Metrics(loss / (2 * total))
+        return Metrics(loss)
 
     return metrics
 
@@ -151,9 +151,7 @@ def _cuts(better: Array, total: int, patience: float, cooldown: int) -> Iterator
 
 @dataclass(frozen=True, kw_only=True)
 class MetricDriven(Schedule):
-    """A schedule whose rate is constant between the ticks at which its metric changes it."""
-
-    cumulative = True
+    """A schedule whose rate is constant between the ticks at which its metric changes it; these are found once."""
 
     @property
     def _table(self) -> tuple[Array, Array]:
@@ -177,8 +175,9 @@ class MetricDriven(Schedule):
         return tuple((int(tick), "cut") for tick in self._table[0][:12])
 
 
-def _metrics_param(example: FromRun) -> Any:
-    return param("metrics", example, "The metric of every tick: numbers, or FILE:COLUMN.", length="epoch")
+def _metrics_param(example: Callable[[Scope], Metrics]) -> Any:
+    default = FromRun("an example that stalls three times", example)
+    return param("metrics", default, "The metric of every tick: numbers, or FILE:COLUMN.", length="epoch")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,7 +196,7 @@ class Plateau(MetricDriven):
     cooldown: int = param("integer", 0, "Ticks after a cut in which nothing counts.", ge=0)
     min_lr: float = param("number", 0.0, "The floor.", ge=0)
     eps: float = param("number", 1e-8, "Smaller changes of the rate are not made.", ge=0)
-    metrics: Any = _metrics_param(FromRun("an example that stalls three times", example_metrics(11)))
+    metrics: Any = _metrics_param(example_metrics(11, lambda t: 0.9997**t))
 
     @cached_property
     def _table(self) -> tuple[Array, Array]:
@@ -236,7 +235,7 @@ class Greedy(MetricDriven):
     smooth: bool = param("bool", False, "Judge the mean of the last `window_size` metrics.")
     window_size: int = param("integer", 50, "Metrics in that mean.", ge=1)
     reset_start: int = param("integer", 500, "Cuts at the floor until everything starts over.", ge=0)
-    metrics: Any = _metrics_param(FromRun("an example that stalls three times", example_metrics(40)))
+    metrics: Any = _metrics_param(example_metrics(40, lambda t: 1e6 - t))
 
     @cached_property
     def _table(self) -> tuple[Array, Array]:

@@ -7,7 +7,8 @@ envelope is drawn. A billion ticks cost what a thousand cost, except for schedul
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,8 @@ TOLERANCE = 0.003
 DECADES = 15
 #: Up to this many ticks a mean is summed from every one of them.
 SUMMED = 200_000
+#: Ticks that are looked at between the neighbours of an extreme.
+LOOKS = 65
 #: Columns of the extremes and of the mean, which have no pixels.
 COLUMNS = 512
 
@@ -80,8 +83,22 @@ def extremes(schedule: Schedule, start: int, stop: int) -> Extremes:
         # Scattered ticks on purpose: the fast path for rows may differ in the last bit and move a flat peak.
         ticks = np.arange(start, stop) if stop - start <= EVERY * COLUMNS else _sampled(schedule, start, stop)
         rates = schedule(ticks)
-    peak, low = int(np.argmax(rates)), int(np.argmin(rates))
-    return Extremes(float(rates[peak]), int(ticks[peak]), float(rates[low]), int(ticks[low]))
+    peak, low = _closer(schedule, ticks, rates, np.argmax), _closer(schedule, ticks, rates, np.argmin)
+    return Extremes(schedule(peak), peak, schedule(low), low)
+
+
+def _closer(schedule: Schedule, ticks: Whole, rates: Array, best: Callable[[Array], Any]) -> int:
+    """The tick of an extreme, looked for between the neighbours of the best one known until nothing lies between.
+
+    A formula's curve may turn where it has no knot.
+    """
+    while True:
+        at = int(best(rates))
+        low, high = int(ticks[max(at - 1, 0)]), int(ticks[min(at + 1, len(ticks) - 1)])
+        if high - low <= 2 or len(ticks) == high - low + 1:
+            return int(ticks[at])
+        ticks = np.unique(np.append(np.linspace(low, high, LOOKS).round().astype(np.int64), ticks[at]))
+        rates = schedule(ticks)
 
 
 def mean_rate(schedule: Schedule, start: int, stop: int) -> float:
