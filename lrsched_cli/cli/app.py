@@ -17,6 +17,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import typer  # noqa: E402
 from typer.core import TyperCommand, TyperGroup  # noqa: E402
 
+from lrsched_cli.cli.command import unconverted  # noqa: E402
 from lrsched_cli.errors import SpecError, nearest  # noqa: E402
 
 #: Every verb, its module (``lrsched_cli.cli.VERB``) loaded when it is first used, and its line in the help.
@@ -37,6 +38,9 @@ class VerbGroup(TyperGroup):
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
         return list(VERBS)
+
+    def get_params(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+        return unconverted(super().get_params(ctx))
 
     def get_command(self, ctx: typer.Context, cmd_name: str) -> TyperCommand | None:  # type: ignore[override]
         # Only the help asks for all of them: a name and a line are enough for it.
