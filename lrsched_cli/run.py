@@ -17,7 +17,6 @@ from lrsched_cli.errors import SpecError, must, nearest, shown
 MAX_TICKS = 10**15
 DEFAULT_EPOCHS = 100
 DEFAULT_LR = 0.1
-UNITS = {"ep": "epochs", "st": "steps", "%": "percent of the run", "tok": "tokens"}
 
 _DURATION = re.compile(r"([+-]?(?:\d[\d_]*\.?[\d_]*|\.\d+)(?:[eE][+-]?\d+)?)\s*(ep|st|%|tok)?")
 

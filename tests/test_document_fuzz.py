@@ -3,27 +3,14 @@
 import math
 import re
 
-import pytest
 import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from lrsched_cli import document
 from lrsched_cli.document import load_text
 from lrsched_cli.errors import SpecError
 
-PARSERS = ("c", "python")
 FUZZ = settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-
-@pytest.fixture(params=PARSERS)
-def parser(request, monkeypatch):
-    """Each test that asks for it runs with the C parser and with the one in Python."""
-    if request.param == "python":
-        monkeypatch.setattr(document, "LOADERS", document.LOADERS[-1:])
-    elif len(document.LOADERS) < 2:
-        pytest.skip("this PyYAML has no C parser")
-    return request.param
 
 
 def load_or_refuse(data):

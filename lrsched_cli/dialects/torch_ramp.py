@@ -27,7 +27,22 @@ def _last_change(total_iters: float) -> float:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LinearLR(Chainable):
+class Ramp(Chainable):
+    """A scheduler that changes the rate until ``total_iters``."""
+
+    total_iters: float
+
+    @property
+    def length(self) -> int | None:
+        return int(self._end) if 0 < self._end < math.inf else None
+
+    @property
+    def _end(self) -> float:
+        return _last_change(self.total_iters)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearLR(Ramp):
     """A straight line between two factors of the rate."""
 
     kind = "torch.LinearLR"
@@ -37,14 +52,6 @@ class LinearLR(Chainable):
     start_factor: float = param("number", 1 / 3, "Factor at tick 0.", gt=0, le=1)
     end_factor: float = param("number", 1.0, "Factor at the end.", ge=0, le=1)
     total_iters: float = param("ticks", 5, "Ticks from the start to the end.")
-
-    @property
-    def length(self) -> int | None:
-        return int(self._end) if 0 < self._end < math.inf else None
-
-    @property
-    def _end(self) -> float:
-        return _last_change(self.total_iters)
 
     def part(self, t: Times) -> Any:
         if not self._end:
@@ -74,7 +81,7 @@ class LinearLR(Chainable):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PolynomialLR(Chainable):
+class PolynomialLR(Ramp):
     """A power of the part of the ticks that remains."""
 
     kind = "torch.PolynomialLR"
@@ -90,14 +97,6 @@ class PolynomialLR(Chainable):
         if self.power < 0 and self._end and is_whole(self.total_iters):
             return Failure(int(self.total_iters), "0 cannot be raised to a negative power")
         return None
-
-    @property
-    def length(self) -> int | None:
-        return int(self._end) if 0 < self._end < math.inf else None
-
-    @property
-    def _end(self) -> float:
-        return _last_change(self.total_iters)
 
     def part(self, t: Times) -> Any:
         return pow_(1 - minimum(t, self._end) / self.total_iters, self.power) if self._end else 1.0

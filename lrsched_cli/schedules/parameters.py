@@ -165,12 +165,6 @@ def _plain(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
 
 
-def _any_number(param: Param, name: str, value: Any, scope: Scope | None) -> float:
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise must(name, "a number", value)
-    return float(value)
-
-
 def _integer(param: Param, name: str, value: Any, scope: Scope | None) -> int:
     if not is_number(value) or value != int(value) or abs(value) > MAX_TICKS:
         raise must(name, param.condition, value)
