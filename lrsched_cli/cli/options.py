@@ -268,13 +268,10 @@ def _split(parameter: inspect.Parameter) -> list[str]:
 
 
 def _is_switch(flag: str) -> bool:
-    """Whether an option is an on/off parameter of any kind."""
+    """Whether an option is an on/off parameter of any kind; other libraries' have the names of ours."""
     name = flag.removeprefix("--no-").removeprefix("--")
-    return any(
-        param.type == "bool" and flag_of(known)[2:] == name
-        for kind in CANONICAL.values()
-        for known, param in params_of(kind).items()
-    ) or name in ("verbose",)
+    every = (item for kind in CANONICAL.values() for item in params_of(kind).items())
+    return any(param.type == "bool" and flag_of(known)[2:] == name for known, param in every)
 
 
 def refuse_unknown(
