@@ -9,7 +9,7 @@ from lrsched_cli.kinds import KINDS
 from lrsched_cli.run import RUN_FIELDS
 from lrsched_cli.schedules import ALIASES
 from lrsched_cli.schedules.base import AFTER, Schedule
-from lrsched_cli.schedules.parameters import REQUIRED, Param, default_of, params_of
+from lrsched_cli.schedules.parameters import REQUIRED, Param, default_of, params_of, required_of
 from lrsched_cli.spec import CLAMP, ENTRY_KEYS, REPEAT, WARMUP
 
 #: A duration as text: ticks are numbers.
@@ -73,7 +73,7 @@ def _when(name: str, kind: type[Schedule]) -> dict[str, Any]:
     if "lr" in properties:  # a part of a sequence may go on from the rate before it
         properties["lr"] = {"anyOf": [properties["lr"], {"const": "current"}]}
     then: dict[str, Any] = {"properties": properties}
-    needed = [parameter for parameter in properties if default_of(kind, parameter) is REQUIRED]
+    needed = required_of(kind)
     if needed:
         then["required"] = needed
     # Without these names an unknown key would pass: editors show it, as the command line refuses it.

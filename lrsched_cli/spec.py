@@ -12,7 +12,7 @@ import numpy as np
 
 from lrsched_cli.errors import SpecError, must, nearest, shown
 from lrsched_cli.kinds import find_kind, kind_named
-from lrsched_cli.run import Clock, Duration, Run, Scope, is_number
+from lrsched_cli.run import Clock, Run, Scope, is_number
 from lrsched_cli.schedules.base import AFTER, Schedule
 from lrsched_cli.schedules.compose import (
     Clamp,
@@ -183,10 +183,9 @@ def _build(spec: Mapping[str, Any], scope: Scope, place: Place) -> Schedule:
         )  # fmt: skip
     if "clamp" in operators:
         bounds = _read_mapping("clamp", operators["clamp"], scope, CLAMP)
-        if bounds.get("min_lr", 0) > bounds.get("max_lr", float("inf")):
-            raise SpecError(
-                f"must have min_lr <= max_lr, got {bounds['min_lr']} > {bounds['max_lr']}", parameter="clamp"
-            )
+        if bounds["min_lr"] > bounds["max_lr"]:
+            told = f"{bounds['min_lr']} > {bounds['max_lr']}"
+            raise SpecError(f"must have min_lr <= max_lr, got {told}", parameter="clamp")
         schedule = Clamp(body=schedule, lr=schedule.lr, **bounds)
     return schedule
 
@@ -254,7 +253,7 @@ def _part(
     entry: Mapping[str, Any], at: int, scope: Scope, place: Place, before: Schedule | None, starts: Sequence[int]
 ) -> tuple[Schedule, int | None]:
     """One part of a sequence that begins at tick ``at``, and the tick at which it ends, if that is said."""
-    spec: Any = copy.copy(entry)  # which keeps the lines, as a comprehension would not
+    spec: Any = overlaid(entry, {})  # which keeps the lines, as a comprehension would not
     spec.pop("for", None)
     spec.pop("until", None)
     try:
@@ -266,10 +265,9 @@ def _part(
                 raise SpecError("stands beside until: give one of them", parameter="for")
             end = at + Param("duration", "").read("for", entry["for"], scope)
         if end is not None and end <= at:
-            name = "for" if entry.get("until") is None else "until"
-            raise must(
-                name, ">= 1" if name == "for" else f"> {at}, where the part begins", end - at if name == "for" else end
-            )
+            if entry.get("until") is None:
+                raise must("for", ">= 1", end - at)
+            raise must("until", f"> {at}, where the part begins", end)
         span = max(scope.rest - at, 1) if end is None else end - at
         inner = replace(scope, rest=span, span=scope.span if end is None else span)
         if spec.get("lr") == "current":
@@ -303,8 +301,7 @@ def _grouped(spec: Mapping[str, Any], groups: Any, scope: Scope, place: Place) -
     for name, scale in groups.items():
         if str(name) in members:
             raise SpecError(f"names {name} twice", parameter="groups")
-        own = {**spec, "lr": base * _positive(f"groups.{name}", scale)}
-        del own["groups"]
+        own = overlaid(spec, {"lr": base * _positive(f"groups.{name}", scale), "groups": None})
         members[str(name)] = build(own, scope, place)
     first = next(iter(members.values()))
     return Grouped(body=first, members=members, lr=first.lr)
@@ -372,6 +369,3 @@ def _read_mapping(
             error.parameter = operator if given_short else f"{operator}.{name}"
             raise error.locate(line=getattr(value, "lines", {}).get(name)) from None
     return found
-
-
-__all__ = ["Clock", "Duration", "Place", "build", "run_of", "simulate", "trace_of"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lrsched_cli.cli.show import default_text
 from lrsched_cli.schedules import CANONICAL
 from lrsched_cli.schedules.parameters import default_of, params_of
 
@@ -19,8 +20,7 @@ def kinds_table() -> str:
             default = default_of(kind, parameter)
             if parameter in ("lr", "after") and name != "constant":
                 continue
-            shown = {True: "yes", False: "no"}[default] if isinstance(default, bool) else default
-            parameters.append(f"`{parameter}`" + ("" if default is None else f" {shown}"))
+            parameters.append(f"`{parameter}`" + ("" if default is None else f" {default_text(default)}"))
         rows.append(f"| {names} | {kind.__doc__} | {', '.join(parameters)} |")
     return "\n".join(row.replace("||", "| |") for row in rows) + "\n"
 

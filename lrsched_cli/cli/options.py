@@ -88,6 +88,11 @@ def read_groups(text: str) -> dict[str, Any]:
     return groups
 
 
+def off(flag: str) -> str:
+    """The option that says no to a switch."""
+    return f"--no-{flag[2:]}"
+
+
 def flag_of(name: str) -> str:
     """A parameter's option: ``T_max`` is ``--t-max``."""
     return "--" + name.lower().replace("_", "-")
@@ -107,7 +112,7 @@ class Option:
 
     def parameter(self) -> inspect.Parameter:
         info = typer.Option(
-            *(self.flags if not self.switch else (f"{self.flags[0]}/--no-{self.flags[0][2:]}",)),
+            *(self.flags if not self.switch else (f"{self.flags[0]}/{off(self.flags[0])}",)),
             help=escape(self.help),
             metavar=self.metavar,
             show_default=escape(self.default) if self.default else False,
@@ -137,7 +142,7 @@ def kind_options(entries: Sequence[Entry]) -> Iterator[Option]:
         kind = having[0].kind
         assert kind is not None
         param = params_of(kind)[name]
-        if name in RUN_FIELDS or not param.option or param.type == "schedules":
+        if name in RUN_FIELDS or not param.option:
             continue
         help = param.help + (f" Must be {param.bounds}." if param.bounds else "")
         if not single and len(having) < len(entries):
@@ -243,7 +248,7 @@ def laid_over(entries: Sequence[Entry], values: Mapping[str, Any]) -> Iterator[E
 def scan(args: Sequence[str], own: Mapping[str, inspect.Parameter]) -> tuple[list[str], list[str]]:
     """The words among the arguments that are no options and no option's value, and the values of ``--set``."""
     switches = {flag for p in own.values() if get_args(p.annotation)[0] is bool for flag in _split(p)}
-    switches |= {"--help", *(f for name in SWITCHES for f in (flag_of(name), f"--no-{flag_of(name)[2:]}"))}
+    switches |= {"--help", *(f for name in SWITCHES for f in (flag_of(name), off(flag_of(name))))}
     words: list[str] = []
     assignments: list[str] = []
     rest = iter(args)
@@ -280,7 +285,7 @@ def refuse_unknown(
     """Refuse an option that the targets do not have, naming the nearest that they do, or who has it."""
     known = {"--help", *(half for p in own.values() for half in _split(p))}
     for option in offered:
-        known |= {*option.flags, *((f"--no-{option.flags[0][2:]}",) if option.switch else ())}
+        known |= {*option.flags, *((off(option.flags[0]),) if option.switch else ())}
     for arg in args:
         if arg == "--":
             return

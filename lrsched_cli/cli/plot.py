@@ -7,7 +7,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -16,13 +16,10 @@ from lrsched_cli.cli.command import made
 from lrsched_cli.cli.options import command_function
 from lrsched_cli.cli.talk import has_colour, has_unicode, is_terminal, say_about, traces_of
 from lrsched_cli.errors import SpecError, must
+from lrsched_cli.show.axes import X_AXES, PlotOptions
 from lrsched_cli.trace import Trace
 
-if TYPE_CHECKING:
-    from lrsched_cli.show.axes import PlotOptions
-
 FORMATS = ("png", "svg", "pdf")
-X_AXES = ("step", "epoch", "fraction", "tokens")
 
 
 def command(args: list[str]) -> Any:
@@ -66,8 +63,6 @@ def plot(
         raise must("--format", "png, svg or pdf", format)
     if x is not None and x not in X_AXES:
         raise must("--x", "step, epoch, fraction or tokens", x)
-    from lrsched_cli.show.axes import PlotOptions
-
     traces = traces_of(entries)
     options = PlotOptions(x=x, log_y=log_y, title=title, width=width, height=height, dpi=dpi)
     if not terminal:

@@ -16,7 +16,7 @@ from lrsched_cli.cli.talk import has_colour, has_unicode
 from lrsched_cli.kinds import kind_named
 from lrsched_cli.run import Clock, Scope
 from lrsched_cli.schedules.base import Schedule
-from lrsched_cli.schedules.parameters import REQUIRED, default_of, params_of
+from lrsched_cli.schedules.parameters import REQUIRED, default_of, params_of, required_of
 from lrsched_cli.show.terminal import render
 from lrsched_cli.targets import complete
 from lrsched_cli.trace import Trace
@@ -36,16 +36,11 @@ def show(
     found = kind_named(kind)
     print("\n".join(explanation(found)))  # noqa: T201
     clock = Clock("epoch", TICKS)
-    given = found.example if needs(found) else {}
+    given = found.example if required_of(found) else {}
     trace = Trace(found.kind, found.from_params(given, Scope.of(clock)), clock)
     said = ", ".join(f"{name} {value}" for name, value in given.items())
     print(f"\nWith {said or 'its defaults'}, over {TICKS} epochs:\n")  # noqa: T201
     print(render([trace], 78, 16, colour=has_colour(sys.stdout), unicode=has_unicode(sys.stdout)))  # noqa: T201
-
-
-def needs(kind: type[Schedule]) -> list[str]:
-    """The parameters that must be given."""
-    return [name for name in params_of(kind) if default_of(kind, name) is REQUIRED]
 
 
 def explanation(kind: type[Schedule]) -> list[str]:
@@ -58,7 +53,7 @@ def explanation(kind: type[Schedule]) -> list[str]:
         told = "required" if default is REQUIRED else "" if default is None else f"default {default_text(default)}"
         bounds = f"must be {param.bounds}" if param.bounds else " or ".join(param.choices)
         details = "; ".join(part for part in (told, bounds) if part)
-        lines.append(f"  {name}" + (f", {flag_of(name)}" if param.option and param.type != "schedules" else ""))
+        lines.append(f"  {name}" + (f", {flag_of(name)}" if param.option else ""))
         lines += _wrapped(param.help + (f" ({details})" if details else ""), 6)
     return [*lines, "", "Try", *_wrapped(_plot_line(kind), 2), *_wrapped(f"lrsched table {kind.kind} --help", 2)]
 
@@ -72,7 +67,7 @@ def _wrapped(text: str, indent: int) -> list[str]:
 
 def _plot_line(kind: type[Schedule]) -> str:
     """A command that draws the kind, or what to write into a file where no option can say it."""
-    given = {name: kind.example[name] for name in needs(kind)}
+    given = {name: kind.example[name] for name in required_of(kind)}
     if any(isinstance(value, list) and isinstance(value[0], dict) for value in given.values()):
         return f"in a file: {{kind: {kind.kind}, {', '.join(f'{k}: {_flow(v)}' for k, v in given.items())}}}"
     options = [f"{flag_of(name)} {shlex.quote(_option(value))}" for name, value in given.items()]

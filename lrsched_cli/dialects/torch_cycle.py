@@ -22,6 +22,7 @@ from lrsched_cli.schedules.parameters import REQUIRED, param
 from lrsched_cli.schedules.ticks import (
     Array,
     Times,
+    anneal,
     cos_pi,
     cycle,
     cycle_start,
@@ -309,13 +310,7 @@ class OneCycleLR(Cycling):
             start, end = (self._ends[i - 1] if i else 0.0), self._ends[i]
             low, high = levels[i], levels[i + 1]
 
-            def anneal(x: Times) -> Any:
-                done = (x - start) / (end - start)
-                if self.anneal_strategy == "linear":
-                    return done * (high - low) + low
-                return cos_pi(done) * ((low - high) / 2) + (low + high) / 2
-
-            return anneal
+            return lambda x: anneal((x - start) / (end - start), low, high, self.anneal_strategy)
 
         return piecewise(t, self._starts.tolist(), [phase(i) for i in range(len(self._ends))])
 

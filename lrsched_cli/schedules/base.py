@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from lrsched_cli.errors import SpecError, must, nearest, shown
 from lrsched_cli.run import MAX_TICKS, Scope, is_number
-from lrsched_cli.schedules.parameters import REQUIRED, Derived, FromRun, param, params_of
+from lrsched_cli.schedules.parameters import Derived, FromRun, param, params_of, required_of
 from lrsched_cli.schedules.ticks import CHUNK, Array, Ticks, Times, filled, periodic, piecewise, written
 
 #: Fewer ticks than this between two knots are not worth a pass of their own.
@@ -101,7 +101,7 @@ class Schedule:
                 message = f"{cls.kind} has no parameter {name}{nearest(name, params)}"
                 raise SpecError(message)
             values[name] = params[name].read(name, value, scope)
-        missing = [f.name for f in dataclasses.fields(cls) if f.default is REQUIRED and f.name not in values]
+        missing = [name for name in required_of(cls) if name not in values]
         if missing:
             raise SpecError(f"{cls.kind} needs {' and '.join(missing)}")
         return cls(**values).resolve(scope)

@@ -17,6 +17,7 @@ from lrsched_cli.schedules.parameters import REST, Derived, param, percent
 from lrsched_cli.schedules.ticks import (
     Array,
     Times,
+    anneal,
     cos_pi,
     cycle,
     cycle_start,
@@ -237,15 +238,10 @@ class OneCycle(Finite):
             start, end = (self.ends[i - 1] if i else 0.0), self.ends[i]
             low, high = levels[i], levels[i + 1]
 
-            def anneal(x: Times) -> Any:
-                if end == start:
-                    return high
-                u = (x - start) / (end - start)
-                if self.anneal_strategy == "linear":
-                    return u * (high - low) + low
-                return cos_pi(u) * ((low - high) / 2) + (low + high) / 2
+            def between(x: Times) -> Any:
+                return high if end == start else anneal((x - start) / (end - start), low, high, self.anneal_strategy)
 
-            return anneal
+            return between
 
         return piecewise(t, self.rule_knots(), [phase(i) for i in range(len(self.ends))])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -154,9 +155,9 @@ class MetricDriven(Schedule):
     """A schedule whose rate is constant between the ticks at which its metric changes it; these are found once."""
 
     @property
+    @abstractmethod
     def _table(self) -> tuple[Array, Array]:
         """The ticks from which a new rate holds, and the rates, one more."""
-        raise AttributeError  # pragma: no cover - every subclass has its own
 
     def curve(self, t: Times) -> Any:
         return steps(t, *self._table)

@@ -61,7 +61,6 @@ class Param:
     ge, gt, le, lt: bounds.
     choices: the words a ``choice`` may be.
     length: ``"step"`` or ``"epoch"`` where this parameter is the schedule's own length, in that interval.
-    option: whether the command line offers it.
     grouped: whether a list holds one value per parameter group.
     """
 
@@ -73,9 +72,13 @@ class Param:
     lt: float | None = None
     choices: tuple[str, ...] = ()
     length: str | None = None
-    option: bool = True
     grouped: bool = False
     optional: bool = False
+
+    @property
+    def option(self) -> bool:
+        """Whether the command line can say it: nested schedules need a file."""
+        return self.type != "schedules"
 
     @property
     def bounds(self) -> str:
@@ -145,6 +148,11 @@ def param(type: str, default: Any, help: str, **details: Any) -> Any:
 def params_of(kind: type) -> dict[str, Param]:
     """The documented parameters of a kind, by name, in the order of their definition."""
     return {f.name: f.metadata["param"] for f in dataclasses.fields(kind) if "param" in f.metadata}
+
+
+def required_of(kind: type) -> list[str]:
+    """The parameters of a kind that must be given."""
+    return [name for name in params_of(kind) if default_of(kind, name) is REQUIRED]
 
 
 def default_of(kind: type, name: str) -> Any:

@@ -13,7 +13,7 @@ from lrsched_cli.errors import SpecError
 from lrsched_cli.schedules.base import Finite, Mark, Schedule, next_of, refuse_above
 from lrsched_cli.schedules.decay import next_multiple, refuse_disorder
 from lrsched_cli.schedules.parameters import REST, Derived, FromRun, param, percent
-from lrsched_cli.schedules.ticks import Array, Times, cos_pi, per_cycle, piecewise, power_of, sqrt, steps
+from lrsched_cli.schedules.ticks import Array, Times, anneal, cos_pi, per_cycle, piecewise, power_of, sqrt, steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,13 +37,10 @@ class Swa(Finite):
         return (self.swa_start,)
 
     def rule(self, x: Times) -> Any:
-        def anneal(t: Times) -> Any:
-            u = (t - self.swa_start) / self.anneal_epochs
-            if self.anneal_strategy == "linear":
-                return u * (self.swa_lr - self.lr) + self.lr
-            return cos_pi(u) * ((self.lr - self.swa_lr) / 2) + (self.lr + self.swa_lr) / 2
+        def down(t: Times) -> Any:
+            return anneal((t - self.swa_start) / self.anneal_epochs, self.lr, self.swa_lr, self.anneal_strategy)
 
-        return piecewise(x, [self.swa_start], [lambda _: self.lr, anneal])
+        return piecewise(x, [self.swa_start], [lambda _: self.lr, down])
 
     @property
     def marks(self) -> tuple[Mark, ...]:

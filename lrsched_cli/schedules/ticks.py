@@ -137,6 +137,13 @@ def cos_pi(x: Times) -> Array:
     return np.asarray(out)
 
 
+def anneal(x: Times, start: float, end: float, strategy: str) -> Any:
+    """From one value to another as ``x`` goes from 0 to 1: a line (``linear``), or half a cosine wave."""
+    if strategy == "linear":
+        return x * (end - start) + start
+    return cos_pi(x) * ((start - end) / 2) + (start + end) / 2
+
+
 def power_of(base: float, x: Times | float) -> Any:
     """``base ** x``; on a row from a table of powers."""
     with np.errstate(all="ignore"):
@@ -177,18 +184,6 @@ def pow_(base: Times, power: float) -> Array:
     if power == -1:
         return np.asarray(1.0 / x)
     return np.asarray(np.power(x, power))
-
-
-def floor(x: Times) -> Times | float:
-    """``floor(x)``; one number where a row stays within one whole number."""
-    if isinstance(x, Ticks):
-        low, high = np.floor(x.start), np.floor(x.last)
-        if low == high:
-            return float(low)
-        if x.step == np.floor(x.step) and x.start == low:
-            return x
-        x = x.array
-    return np.floor(x)
 
 
 def sqrt(x: Times) -> Array:

@@ -97,7 +97,7 @@ def _changes(traces: Sequence[Trace], low: int, high: int, step: int, *, ahead: 
     if not ahead:
         yield from itertools.chain([first], _moves(traces, low, high, low, step))
         return
-    last = min(high + 1, *(1 + t.schedule.last_tick for t in traces if t.schedule.last_tick is not None), high + 1)
+    last = min([high + 1, *(1 + t.schedule.last_tick for t in traces if t.schedule.last_tick is not None)])
     yield from itertools.chain([first], (ticks - 1 for ticks in _moves(traces, low + 1, last, low + 1, step)))
 
 
