@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from lrsched_cli.errors import SpecError, must, nearest, shown
+from lrsched_cli.experiment import EXPERIMENT_FIELDS, Experiment
 from lrsched_cli.kinds import find_kind
 from lrsched_cli.run import Run
 from lrsched_cli.schedules.base import Schedule
@@ -16,7 +17,8 @@ from lrsched_cli.schedules.parameters import params_of
 from lrsched_cli.spec import ENTRY_KEYS, Place, overlaid, run_of, trace_of
 from lrsched_cli.trace import Trace
 
-FILE_KEYS = ("run", "lr", "defaults", "schedules")
+#: What a file may hold: schedules with what they share, and for ``train`` what to train.
+FILE_KEYS = ("run", "lr", "defaults", "schedules", *EXPERIMENT_FIELDS)
 STDIN = "<stdin>"
 
 
@@ -28,6 +30,7 @@ class Entry:
     spec: Mapping[str, Any]
     run: Run = field(default_factory=Run)
     place: Place = field(default_factory=Place)
+    experiment: Experiment = field(default_factory=Experiment)
 
     @property
     def kind(self) -> type[Schedule] | None:
@@ -131,6 +134,7 @@ def book_of(document: Any, name: str, folder: Path) -> Book:
         if key not in FILE_KEYS:
             raise SpecError(f"unknown key {shown(key)}{nearest(str(key), FILE_KEYS)}", file=name, line=lines.get(key))
     run = run_of(document.get("run"), Place(None, name, folder))
+    experiment = _experiment_of(document, name)
     if document.get("lr") is not None:
         try:
             run = replace(run, lr=document["lr"])
@@ -142,7 +146,7 @@ def book_of(document: Any, name: str, folder: Path) -> Book:
         raise wrong.locate(file=name, line=lines.get("schedules"))
     entries = {}
     for entry_name, spec in schedules.items():
-        entries[str(entry_name)] = Entry(str(entry_name), spec, run, Place(str(entry_name), name, folder))
+        entries[str(entry_name)] = Entry(str(entry_name), spec, run, Place(str(entry_name), name, folder), experiment)
     if document.get("defaults") is not None:
         entries = _with_defaults(entries, document["defaults"], name)
     for entry in entries.values():
@@ -150,6 +154,16 @@ def book_of(document: Any, name: str, folder: Path) -> Book:
             wrong = SpecError(f"must be a mapping such as {{kind: cosine}}, got {shown(entry.spec)}", entry=entry.name)
             raise wrong.locate(file=name, line=getattr(schedules, "lines", {}).get(entry.name))
     return Book(name, run, entries)
+
+
+def _experiment_of(document: Mapping[str, Any], name: str) -> Experiment:
+    """What a file says for ``train`` beside its schedules."""
+    said = {key: value for key, value in document.items() if key in EXPERIMENT_FIELDS and value is not None}
+    try:
+        return Experiment.of(said)
+    except SpecError as error:
+        line = getattr(document, "lines", {}).get(error.parameter)
+        raise error.locate(file=name, line=line) from None
 
 
 def _with_defaults(entries: Mapping[str, Entry], defaults: Any, name: str) -> dict[str, Entry]:

@@ -51,6 +51,10 @@ class SpecError(ValueError):
         return ": ".join(part for part in (place, None if named else self.entry, subject) if part)
 
 
+class TrainingError(Exception):
+    """Something that is nobody's mistake and ends a command all the same, told in one line: a process that died."""
+
+
 def must(parameter: str, condition: str, given: object) -> SpecError:
     """The error that says what must hold for a parameter and what was given instead."""
     return SpecError(f"must be {condition}, got {shown(given)}", parameter=parameter)

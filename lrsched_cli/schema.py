@@ -9,8 +9,9 @@ from lrsched_cli.kinds import KINDS
 from lrsched_cli.run import RUN_FIELDS
 from lrsched_cli.schedules import ALIASES
 from lrsched_cli.schedules.base import AFTER, Schedule
+from lrsched_cli.schedules.operators import CLAMP, REPEAT, SWA, WARMUP
 from lrsched_cli.schedules.parameters import REQUIRED, Param, default_of, params_of, required_of
-from lrsched_cli.spec import CLAMP, ENTRY_KEYS, REPEAT, WARMUP
+from lrsched_cli.spec import ENTRY_KEYS
 
 #: A duration as text: ticks are numbers.
 DURATION = {"type": "string", "pattern": r"^\s*[+-]?[0-9_.]+([eE][+-]?[0-9]+)?\s*(ep|st|%|tok)\s*$"}
@@ -133,5 +134,6 @@ OPERATORS: dict[str, dict[str, Any]] = {
     "after": {"enum": list(AFTER)},
     "repeat": _operator(REPEAT, short=True),
     "clamp": _operator(CLAMP, short=False),
+    "swa": _operator(SWA, short=True),
     "groups": {"type": "object", "additionalProperties": {**NUMBER, "exclusiveMinimum": 0}},
 }

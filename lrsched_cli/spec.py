@@ -13,6 +13,7 @@ import numpy as np
 from lrsched_cli.errors import SpecError, must, nearest, shown
 from lrsched_cli.kinds import find_kind, kind_named
 from lrsched_cli.run import Clock, Run, Scope, is_number
+from lrsched_cli.schedules.averaging import Averaged
 from lrsched_cli.schedules.base import AFTER, Schedule
 from lrsched_cli.schedules.compose import (
     Clamp,
@@ -21,13 +22,16 @@ from lrsched_cli.schedules.compose import (
     Product,
     Repeat,
 )
+from lrsched_cli.schedules.operators import CLAMP, REPEAT, SWA, WARMUP, read_operator
 from lrsched_cli.schedules.parameters import Param, params_of
-from lrsched_cli.schedules.warmup import CLOCKS, WARMUP_SHAPES, Warmup
+from lrsched_cli.schedules.warmup import Warmup
 from lrsched_cli.trace import Trace
 
 #: What an entry may hold beside its kind's own parameters.
-ENTRY_KEYS = ("kind", "sequence", "product", "lr", "run", "optimizer", "warmup", "after", "repeat", "clamp", "groups")
-OPERATORS = ("repeat", "warmup", "clamp", "groups")
+ENTRY_KEYS = (
+    "kind", "sequence", "product", "lr", "run", "optimizer", "warmup", "after", "repeat", "clamp", "swa", "groups"
+)  # fmt: skip
+OPERATORS = ("repeat", "warmup", "clamp", "swa", "groups")
 DURATION = Param("duration", "", ge=0)
 AFTER_CHOICE = Param("choice", "", choices=tuple(AFTER))
 #: Optimizers that say what momentum is: SGD's own, or Adam's beta1.
@@ -163,31 +167,53 @@ def _build(spec: Mapping[str, Any], scope: Scope, place: Place) -> Schedule:
         scope = replace(scope, lr=_positive("lr", spec["lr"]))
     elif "lr" in spec and is_number(spec["lr"]) and spec["lr"] > 0:
         scope = replace(scope, lr=spec["lr"])
-    warm = _read_mapping("warmup", operators.get("warmup"), scope, WARMUP, short="for")
+    warm = read_operator("warmup", operators.get("warmup"), scope, WARMUP, short="for")
     ticks = warm.get("for", 0)
     inner = scope
     if warm and warm["clock"] == "prefix":
         inner = replace(scope, rest=scope.rest - ticks)
     inner = replace(inner, warmup=ticks)
-    again = _read_mapping("repeat", operators.get("repeat"), scope, REPEAT, short="period")
+    again = read_operator("repeat", operators.get("repeat"), scope, REPEAT, short="period")
     if again:
         inner = replace(inner, rest=again["period"], span=again["period"])
-    schedule = FORMS[form](spec, inner, place)
+    return _operated(FORMS[form](spec, inner, place), again, warm, operators, scope)
+
+
+def _operated(
+    schedule: Schedule,
+    again: Mapping[str, Any],
+    warm: Mapping[str, Any],
+    operators: Mapping[str, Any],
+    scope: Scope,
+) -> Schedule:
+    """A schedule with its operators around it, in their order: repeat and warm-up as read, then clamp and swa."""
     if again:
         schedule = Repeat(body=schedule, lr=schedule.lr, **again)
     if warm:
         start = warm["start_lr"] if warm["start_lr"] is not None else warm["start_factor"] * schedule.lr
         schedule = Warmup(
-            body=schedule, lr=schedule.lr, ticks=ticks, start=start,
+            body=schedule, lr=schedule.lr, ticks=warm["for"], start=start,
             shape=warm["shape"], clock=warm["clock"], first=warm["first"],
         )  # fmt: skip
     if "clamp" in operators:
-        bounds = _read_mapping("clamp", operators["clamp"], scope, CLAMP)
+        bounds = read_operator("clamp", operators["clamp"], scope, CLAMP)
         if bounds["min_lr"] > bounds["max_lr"]:
             told = f"{bounds['min_lr']} > {bounds['max_lr']}"
             raise SpecError(f"must have min_lr <= max_lr, got {told}", parameter="clamp")
         schedule = Clamp(body=schedule, lr=schedule.lr, **bounds)
+    if "swa" in operators:
+        schedule = Averaged(body=schedule, lr=schedule.lr, **_averaging(operators["swa"], scope))
     return schedule
+
+
+def _averaging(value: Any, scope: Scope) -> dict[str, Any]:
+    """The parameters of ``swa``."""
+    found = read_operator("swa", value, scope, SWA, short="start")
+    if found["swa_lr"] is None and isinstance(value, Mapping):
+        for name in ("anneal_epochs", "anneal_strategy"):
+            if value.get(name) is not None:
+                raise SpecError(f"needs swa_lr, the rate that it anneals to; got {name} alone", parameter="swa")
+    return found
 
 
 def _form(spec: Mapping[str, Any]) -> tuple[str, Mapping[str, Param]]:
@@ -229,6 +255,7 @@ def _sequence(spec: Mapping[str, Any], scope: Scope, place: Place) -> Schedule:
         raise must("sequence", "a list of schedules", entries)
     parts: list[Schedule] = []
     starts: list[int] = []
+    continued: list[int] = []
     at: int = 0
     end: int | None = None
     for index, entry in enumerate(entries):
@@ -243,10 +270,14 @@ def _sequence(spec: Mapping[str, Any], scope: Scope, place: Place) -> Schedule:
             starts.append(at)
         part, end = _part(entry, at, scope, place, parts[-1] if parts else None, starts)
         parts.append(part)
+        if entry.get("lr") == "current":
+            continued.append(index)
     after = AFTER_CHOICE.read("after", spec["after"] if spec.get("after") is not None else "hold", scope)
     if end is None and after != "hold":
         raise SpecError(f"{after} has nothing to act on: the last part has no end", parameter="after")
-    return InSequence(parts=tuple(parts), starts=tuple(starts), stop=end, lr=scope.lr, after=after)
+    return InSequence(
+        parts=tuple(parts), starts=tuple(starts), stop=end, continued=tuple(continued), lr=scope.lr, after=after
+    )
 
 
 def _part(
@@ -311,61 +342,3 @@ def _positive(name: str, value: Any) -> float:
     if not is_number(value) or value <= 0:
         raise must(name, "a finite number > 0", value)
     return float(value)
-
-
-# Operators are read by the same machine as parameters: a name, what it takes, its default.
-
-WARMUP: dict[str, tuple[Param, Any]] = {
-    "for": (Param("duration", "Ticks of the warm-up.", ge=0), None),
-    "start_lr": (Param("number", "Rate at tick 0.", ge=0, optional=True), None),
-    "start_factor": (Param("number", "The same as a factor of the base rate.", ge=0), 0.0),
-    "shape": (Param("choice", "Shape of the rise.", choices=tuple(WARMUP_SHAPES)), "linear"),
-    "clock": (Param("choice", "Whether the schedule's clock waits for it.", choices=CLOCKS), "prefix"),
-    "first": (Param("integer", "0: tick 0 is at the start; 1: one step further.", ge=0, le=1), 0),
-}
-REPEAT: dict[str, tuple[Param, Any]] = {
-    "period": (Param("duration", "Ticks of the first cycle.", ge=1), None),
-    "period_mult": (Param("number", "Each cycle is so many times longer.", ge=1), 1.0),
-    "lr_mult": (Param("number", "Factor of the base rate, each cycle.", gt=0), 1.0),
-    "end_mult": (Param("number", "Factor of the end rate, each cycle.", gt=0), 1.0),
-    "cycles": (Param("integer", "How many cycles there are.", ge=1, optional=True), None),
-}
-CLAMP: dict[str, tuple[Param, Any]] = {
-    "min_lr": (Param("number", "Lowest rate.", ge=0), 0.0),
-    "max_lr": (Param("number", "Highest rate.", gt=0), float("inf")),
-}
-
-
-def _read_mapping(
-    operator: str, value: Any, scope: Scope, known: Mapping[str, tuple[Param, Any]], short: str | None = None
-) -> dict[str, Any]:
-    """An operator's own parameters; ``warmup: 5ep`` is short for ``warmup: {for: 5ep}``. Empty if it is not there."""
-    if value is None:
-        return {}
-    given_short = False
-    if not isinstance(value, Mapping):
-        if short is None or isinstance(value, (list, bool)):
-            raise must(operator, f"a mapping of {', '.join(known)}", value)
-        given_short, value = True, {short: value}
-    for key in value:
-        if key not in known:
-            raise SpecError(f"{operator} has no parameter {key}{nearest(str(key), known)}", parameter=None).locate(
-                line=getattr(value, "lines", {}).get(key)
-            )
-    if short is not None and value.get(short) is None:
-        raise SpecError(f"needs {short}", parameter=operator)
-    if value.get("start_lr") is not None and value.get("start_factor") is not None:
-        raise SpecError("has both start_lr and start_factor: give one of them", parameter=operator)
-    found = {}
-    for name, (param, default) in known.items():
-        given = value.get(name)
-        if given is None:
-            found[name] = default
-            continue
-        try:
-            found[name] = param.read(name, given, scope)
-            param.check(name, found[name])
-        except SpecError as error:
-            error.parameter = operator if given_short else f"{operator}.{name}"
-            raise error.locate(line=getattr(value, "lines", {}).get(name)) from None
-    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from lrsched_cli.book import Book, Entry, read_book, read_stream, set_value
@@ -92,7 +93,7 @@ def _distinct(entries: list[Entry]) -> list[Entry]:
         serial = 2
         while any(other.name == name for other in out):
             name, serial = f"{entry.name} ({serial})", serial + 1
-        out.append(entry if name == entry.name else Entry(name, entry.spec, entry.run, entry.place))
+        out.append(entry if name == entry.name else replace(entry, name=name))
     return out
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -14,11 +15,14 @@ from tests.support import agree, consistent, message_of, simulated
 
 
 def test_the_operators_apply_in_their_order() -> None:
-    """The body, after, repeat, warm-up, clamp: whatever their order in the file."""
+    """The body, after, repeat, warm-up, clamp, swa: whatever their order in the file."""
     spec = {"clamp": {"max_lr": 0.09}, "warmup": 4, "repeat": 10, "kind": "linear", "total_iters": 5, "after": "mirror"}
     wave = [0.1 * abs(1 - t / 5) for t in range(10)]
     expected = [min(0.025 * t, 0.09) for t in range(4)] + [min(wave[t % 10], 0.09) for t in range(46)]
     agree(simulated(spec, 50).lr, expected)
+    swa = {"start": 24, "swa_lr": 0.1, "anneal_epochs": 5, "anneal_strategy": "linear"}
+    rise = [0.09 + 0.002 * t for t in range(5)]
+    agree(simulated({"swa": swa, **spec}, 50).lr, [*expected[:24], *rise, *[0.1] * 21])
 
 
 PARTS = st.sampled_from(
@@ -50,6 +54,10 @@ NESTED = st.recursive(
 def test_whatever_is_nested_has_one_rule(spec: dict[str, Any]) -> None:
     found = simulated(spec, 60)
     consistent(found.schedule, 60)
+    averaged = simulated({**spec, "swa": {"start": 30, "swa_lr": 0.02}}, 60)
+    rates = consistent(averaged.schedule, 60)
+    assert np.array_equal(rates[:30], found.lr[:30])
+    assert set(rates[36:]) == {0.02}
 
 
 def test_a_sequence_of_a_trillion_ticks_is_instant() -> None:

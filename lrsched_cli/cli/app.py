@@ -18,12 +18,13 @@ import typer  # noqa: E402
 from typer.core import TyperCommand, TyperGroup  # noqa: E402
 
 from lrsched_cli.cli.command import unconverted  # noqa: E402
-from lrsched_cli.errors import SpecError, nearest  # noqa: E402
+from lrsched_cli.errors import SpecError, TrainingError, nearest  # noqa: E402
 
 #: Every verb, its module (``lrsched_cli.cli.VERB``) loaded when it is first used, and its line in the help.
 VERBS = {
     "plot": "Draw schedules, to a file and in the terminal.",
     "table": "Print the rate of every tick.",
+    "train": "Train with each schedule and compare, many runs at the price of one.",
     "list": "List the kinds, each with its formula and its curve.",
     "show": "Explain one kind.",
     "init": "Write a commented schedules.yaml to start from.",
@@ -118,6 +119,8 @@ def _guarded(arguments: list[str], debug: bool) -> int:
         return _told(str(error), 2, debug)
     except ClickException as error:
         return _told(error.format_message(), 2, debug)
+    except TrainingError as error:
+        return _told(str(error), 70, debug)
     except (KeyboardInterrupt, typer.Abort):
         return _told("interrupted", 130, False)
     except (BrokenPipeError, SystemExit):

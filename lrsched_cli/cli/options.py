@@ -18,7 +18,7 @@ from lrsched_cli.run import RUN_FIELDS, Run
 from lrsched_cli.schedules import CANONICAL
 from lrsched_cli.schedules.base import Schedule
 from lrsched_cli.schedules.parameters import REQUIRED, Param, default_of, params_of
-from lrsched_cli.targets import complete, find_targets
+from lrsched_cli.targets import DEFAULT_FILE, complete, find_targets
 
 Worker = Callable[..., None]
 
@@ -174,7 +174,7 @@ def _default_text(having: Sequence[Entry], name: str) -> str | None:
 def own_options(worker: Worker) -> dict[str, inspect.Parameter]:
     """A verb's own options, as its function declares them after ``entries``."""
     hints = get_type_hints(worker, include_extras=True)
-    parameters = list(inspect.signature(worker).parameters.values())[1:]
+    parameters = list(inspect.signature(worker).parameters.values())[1:]  # the first is the entries
     return {p.name: p.replace(annotation=hints[p.name]) for p in parameters}
 
 
@@ -194,11 +194,16 @@ def _yielding(parameter: inspect.Parameter, taken: set[str]) -> inspect.Paramete
     return parameter.replace(annotation=Annotated[base, copied], kind=inspect.Parameter.KEYWORD_ONLY)
 
 
-def command_function(worker: Worker, args: Sequence[str]) -> Worker:
-    """The function of one call of a verb, with the verb's options, the run's and those of the targets in ``args``."""
+def command_function(worker: Worker, args: Sequence[str], otherwise: Sequence[str] = ()) -> Worker:
+    """The function of one call of a verb, with the verb's options, the run's and those of the targets in ``args``.
+
+    ``otherwise`` are the targets where none are named and there is no file to take them from.
+    """
     own = own_options(worker)
     words, assignments = scan(args, own)
     wants_help = "--help" in args
+    if not words and not DEFAULT_FILE.exists():
+        words = list(otherwise)
     entries = [] if wants_help and not words else find_targets(words, assignments)
     offered = [*kind_options(entries), *run_options()]
     taken = {flag for option in offered for flag in option.flags}
@@ -214,11 +219,17 @@ def command_function(worker: Worker, args: Sequence[str]) -> Worker:
             ),
         ],
     )
-    made = [targets, *(_yielding(p, taken) for p in own.values()), *(option.parameter() for option in offered)]
+    # A parameter that has every spelling of one of the verb's own options leaves nothing to call that by.
+    spelled = {name: p for name, p in own.items() if not taken.issuperset(_flags(p))}
+    made = [
+        targets,
+        *(_yielding(p, taken) for p in spelled.values()),
+        *(option.parameter() for option in offered),
+    ]
 
     def call(**values: Any) -> None:
         del values["targets"]
-        mine = {name: values.pop(name) for name in own}
+        mine = {name: values.pop(name) if name in spelled else p.default for name, p in own.items()}
         worker(list(laid_over(entries, values)), **mine)
 
     call.__doc__ = explained(worker, entries)

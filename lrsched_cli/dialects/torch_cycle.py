@@ -12,7 +12,15 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from lrsched_cli.dialects.torch_base import MOMENTUM, TORCH, Failure, Group, TorchSchedule, optimizer_param, per_group
+from lrsched_cli.dialects.torch_base import (
+    MOMENTUM,
+    TORCH,
+    Failure,
+    Group,
+    TorchSchedule,
+    optimizer_param,
+    per_group,
+)
 from lrsched_cli.errors import SpecError, must
 from lrsched_cli.schedules.base import Mark, Schedule, next_of, next_periodic
 from lrsched_cli.schedules.cycle import Follow

@@ -150,9 +150,51 @@ class Schedule:
         """The schedule of each named parameter group, in order; empty where there is one nameless group."""
         return {}
 
+    @property
+    def inner(self) -> tuple[Schedule, ...]:
+        """The schedules that it is made of; none for a kind by itself."""
+        return ()
+
+    @property
+    def averages_from(self) -> int | None:
+        """The first tick whose weights go into the average of the weights, or None where none is taken."""
+        return None
+
     def notes(self, total: int) -> tuple[str, ...]:
         """What a reader of its first ``total`` ticks should know, a sentence each."""
         return ()
+
+    # What training feeds back to it.
+
+    @property
+    def reacts(self) -> bool:
+        """Whether a metric drives it, or any schedule inside it."""
+        return any(schedule.reacts for schedule in self.inner)
+
+    @property
+    def metric_mode(self) -> str | None:
+        """Which way the metric that drives it is better, ``min`` or ``max``; None where none does.
+
+        Raises ``SpecError`` where two schedules inside it differ, as training has one metric.
+        """
+        modes = {mode for schedule in self.inner if (mode := schedule.metric_mode) is not None}
+        if len(modes) > 1:
+            raise SpecError("has both min and max, and training has one metric", parameter="mode")
+        return next(iter(modes), None)
+
+    def fed(self, metrics: Sequence[float]) -> Self:
+        """The same schedule, reacting to what training has measured so far.
+
+        Parameters
+        ----------
+        metrics: one for each tick that is over, tick 0 of the whole run first; those in the plan are not used. Each
+            inner schedule gets the ones of its own ticks, on its own clock.
+
+        The metric of tick ``t`` acts on the rate of tick ``t + 1``; from there on the last rate is held until more are
+        known. Raises ``SpecError`` where the schedule cannot react to training, whatever the metrics are: feed it none
+        to find out. One that no metric drives is returned as it is.
+        """
+        return self
 
     # What a caller asks for.
 

@@ -1,12 +1,12 @@
-"""Schedules made of schedules: warm-up, sequence, product, repeat, clamp and parameter groups."""
+"""Schedules made of schedules: sequence, product, repeat, clamp and parameter groups."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, reduce
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -32,6 +32,17 @@ class Wrapper(Schedule):
     """A schedule around another one, the same in everything that it does not change."""
 
     body: Schedule
+
+    @property
+    def inner(self) -> tuple[Schedule, ...]:
+        return (self.body,)
+
+    @property
+    def averages_from(self) -> int | None:
+        return self.body.averages_from
+
+    def fed(self, metrics: Sequence[float]) -> Self:
+        return replace(self, body=self.body.fed(metrics)) if self.reacts else self
 
     def next_knot(self, t: Array) -> Array:
         return self.body.next_knot(t)
@@ -64,7 +75,12 @@ class Wrapper(Schedule):
 class InSequence(Finite):
     """Schedules one after the other, each on a clock of its own that starts at 0.
 
-    ``starts`` are the ticks at which the second and later parts begin; ``stop`` is the end of the last, if it has one.
+    Attributes
+    ----------
+    parts: the schedules.
+    starts: the ticks at which the second and later ones begin.
+    stop: the end of the last one, if it has one.
+    continued: the indices of those whose base rate is the last rate of the one before.
     """
 
     kind = "sequence"
@@ -72,8 +88,27 @@ class InSequence(Finite):
     parts: tuple[Schedule, ...]
     starts: tuple[int, ...]
     stop: int | None = None
+    continued: tuple[int, ...] = ()
+
+    @property
+    def inner(self) -> tuple[Schedule, ...]:
+        return self.parts
+
+    def fed(self, metrics: Sequence[float]) -> Self:
+        if not self.reacts:
+            return self
+        for i in self.continued:
+            if self.parts[i - 1].reacts:
+                told = f"is current in part {i}, and the last rate of {self.parts[i - 1].core.kind} is known only in"
+                raise SpecError(f"{told} training", parameter="lr")
+        if self.stop is not None and self.after in ("mirror", "restart"):
+            raise _replays(f"after {self.after}", self.parts)
+        bounds = (0, *self.starts, None)
+        parts = [part.fed(metrics[low:high]) for part, low, high in zip(self.parts, bounds, bounds[1:], strict=False)]
+        return replace(self, parts=tuple(parts))
 
     def check(self) -> None:
+        _refuse_average(self.kind, self.parts)
         refuse_disorder("sequence", (0, *self.starts, *([] if self.stop is None else [self.stop])))
         for part, start, end in zip(self.parts, (0, *self.starts), self.starts, strict=False):
             if part.last_tick is not None and part.last_tick < end - start - 1:
@@ -148,6 +183,19 @@ class InSequence(Finite):
         return tuple(dict.fromkeys(notes))
 
 
+def _replays(how: str, inner: Sequence[Schedule]) -> SpecError:
+    """The error of what plays again what a metric drives: the metric of the second time is not that of the first."""
+    driven = next(schedule.core.kind for schedule in inner if schedule.reacts)
+    return SpecError(f"{how} plays {driven} again: it cannot react to the metric of training")
+
+
+def _refuse_average(form: str, parts: Sequence[Schedule]) -> None:
+    for i, part in enumerate(parts):
+        if part.averages_from is not None:
+            told = f"part {i} has swa: give it beside {form}, as weights are averaged to the end of the run"
+            raise SpecError(told, parameter=form)
+
+
 def _constantly(level: float) -> Callable[[Times], float]:
     return lambda _: level
 
@@ -159,6 +207,16 @@ class Product(Schedule):
     kind = "product"
 
     members: tuple[Schedule, ...]
+
+    @property
+    def inner(self) -> tuple[Schedule, ...]:
+        return self.members
+
+    def fed(self, metrics: Sequence[float]) -> Self:
+        return replace(self, members=tuple(member.fed(metrics) for member in self.members)) if self.reacts else self
+
+    def check(self) -> None:
+        _refuse_average(self.kind, self.members)
 
     def curve(self, t: Times) -> Any:
         factors = [written(member.curve(t)) * (1 / member.lr) for member in self.members]
@@ -199,6 +257,11 @@ class Repeat(Wrapper):
     lr_mult: float = 1.0
     end_mult: float = 1.0
     cycles: int | None = None
+
+    def fed(self, metrics: Sequence[float]) -> Self:
+        if self.reacts:
+            raise _replays(self.kind, self.inner)
+        return self
 
     def check(self) -> None:
         if self.body.last_tick is not None and self.body.last_tick < self.period:
@@ -291,6 +354,12 @@ class Grouped(Wrapper):
     kind = "groups"
 
     members: Mapping[str, Schedule]
+
+    def fed(self, metrics: Sequence[float]) -> Self:
+        if not self.reacts:
+            return self
+        members = {name: member.fed(metrics) for name, member in self.members.items()}
+        return replace(self, body=next(iter(members.values())), members=members)
 
     def curve(self, t: Times) -> Any:
         return self.body.curve(t)

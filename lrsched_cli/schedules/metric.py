@@ -6,16 +6,16 @@ import math
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from lrsched_cli.run import Scope
 from lrsched_cli.schedules.base import Mark, Schedule, next_of
-from lrsched_cli.schedules.parameters import FromRun, Metrics, param
+from lrsched_cli.schedules.parameters import FromRun, Metrics, param, params_of
 from lrsched_cli.schedules.ticks import Array, Times, steps
 
 #: Metrics that are looked at first.
@@ -154,10 +154,27 @@ def _cuts(better: Array, total: int, patience: float, cooldown: int) -> Iterator
 class MetricDriven(Schedule):
     """A schedule whose rate is constant between the ticks at which its metric changes it; these are found once."""
 
+    mode: str = param("choice", "min", "Whether a better metric is lower or higher.", choices=("min", "max"))
+    if TYPE_CHECKING:
+        metrics: Any  # declared by each kind, as the last of its parameters
+
     @property
     @abstractmethod
     def _table(self) -> tuple[Array, Array]:
         """The ticks from which a new rate holds, and the rates, one more."""
+
+    @property
+    def reacts(self) -> bool:
+        return True
+
+    @property
+    def metric_mode(self) -> str:
+        return self.mode
+
+    def fed(self, metrics: Sequence[float]) -> Self:
+        # Nothing is known as training begins, while a plan that lists no metrics is a mistake.
+        known = params_of(type(self))["metrics"].read("metrics", metrics, None) if len(metrics) else Metrics(())
+        return replace(self, metrics=known)
 
     def curve(self, t: Times) -> Any:
         return steps(t, *self._table)
@@ -166,9 +183,8 @@ class MetricDriven(Schedule):
         return next_of(self._table[0], t)
 
     def notes(self, total: int) -> tuple[str, ...]:
-        metrics: Sequence[float] = getattr(self, "metrics", ())
-        if metrics and len(metrics) < total:
-            return (f"there are {len(metrics)} metrics for {total} ticks: the last rate is held from there on",)
+        if self.metrics and len(self.metrics) < total:
+            return (f"there are {len(self.metrics)} metrics for {total} ticks: the last rate is held from there on",)
         return ()
 
     @property
@@ -189,7 +205,6 @@ class Plateau(MetricDriven):
     formula = "lr * factor ** (cuts), a cut after more than `patience` ticks without a better metric"
     source = "torch.optim.lr_scheduler.ReduceLROnPlateau"
 
-    mode: str = param("choice", "min", "Whether a better metric is lower or higher.", choices=("min", "max"))
     factor: float = param("number", 0.1, "Factor at each cut.", gt=0, lt=1)
     patience: int = param("integer", 10, "Bad ticks that are tolerated.", ge=0)
     threshold: float = param("number", 1e-4, "How much better counts as better.", ge=0)
@@ -223,7 +238,6 @@ class Greedy(MetricDriven):
     formula = "lr / factor after more than `patience` better metrics in a row, lr * factor after as many worse ones"
     source = "transformers.optimization.GreedyLR"
 
-    mode: str = param("choice", "min", "Whether a better metric is lower or higher.", choices=("min", "max"))
     factor: float = param("number", 0.95, "Factor of each cut; a raise divides by it.", gt=0, lt=1)
     patience: int = param("integer", 10, "Ticks of one sign that are tolerated.", ge=0)
     threshold: float = param("number", 1e-6, "How much better counts as better.", ge=0)

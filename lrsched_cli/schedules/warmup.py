@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -102,6 +102,13 @@ class Warmup(Wrapper):
         if self.ticks < total:
             return inner
         return (f"the warm-up takes {self.ticks} ticks, and the run has {total}", *inner)
+
+    @property
+    def averages_from(self) -> int | None:
+        return None if self.body.averages_from is None else self.body.averages_from + self._delay
+
+    def fed(self, metrics: Sequence[float]) -> Self:
+        return replace(self, body=self.body.fed(metrics[self._delay :])) if self.reacts else self
 
     @property
     def momentum(self) -> Schedule | None:

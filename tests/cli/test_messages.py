@@ -75,6 +75,11 @@ schedules:
         ("table plateau --metrics nofile.csv:loss", "no such file: nofile.csv"),
         ("table expression --expr exit()", "expression: expr must be arithmetic on t, pi, lr, total, got 'exit()'"),
         ("table p.yaml --set warm.eta_min=1", "p.yaml:2: warm: eta_min must be <= lr 0.1, got 1"),
+        ("table p.yaml --set warm.swa=0", "p.yaml:2: warm: swa must be >= 1, got 0"),
+        ("table p.yaml --set warm.swaa=75%", "p.yaml:2: warm: cosine has no parameter swaa (did you mean swa?)"),
+        ("table p.yaml --set warm.swa.start=75% --set warm.swa.swalr=1",
+         "p.yaml:2: warm: swa has no parameter swalr (did you mean swa_lr?)"),
+        ("table p.yaml --set warm.swa.swa_lr=0.05", "p.yaml:2: warm: swa needs start"),
         ("table step --set a.b=1", "--set changes entries of a file, and no file is named"),
         # The run.
         ("table step --epochs 0", "epochs must be a whole number >= 1, got 0"),

@@ -1,0 +1,1 @@
+"""Real training: the data, the models, and many runs as one batched ensemble."""

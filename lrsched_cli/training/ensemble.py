@@ -1,0 +1,263 @@
+"""One ensemble: members of equal length that are trained together, epoch by epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lrsched_cli.training.data import Data
+from lrsched_cli.training.feed import Batching, Feed, Samples
+from lrsched_cli.training.losses import hits, sample_losses
+from lrsched_cli.training.models import Model
+from lrsched_cli.training.rates import Course
+from lrsched_cli.training.stack import Stack
+from lrsched_cli.training.updates import UPDATES, Hyper, Rates
+
+
+@dataclass(frozen=True)
+class Member:
+    """One training run of an ensemble.
+
+    Attributes
+    ----------
+    number: its place among all runs.
+    seed: says its first weights, its batches and, where the data is split anew, its split.
+    course: the rate of each of its updates.
+    monitor: the metric that its schedule reacts to, where it does.
+    """
+
+    number: int
+    seed: int
+    course: Course
+    monitor: str = "val_loss"
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What all members of an ensemble have in common."""
+
+    data: Data
+    model: Model
+    optimizer: str
+    hyper: Hyper
+    batching: Batching
+    way: type[Stack]
+    dtype: torch.dtype = torch.float32
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    def network(self, seed: int) -> torch.nn.Module:
+        """The network that every member of a seed starts from."""
+        torch.manual_seed(seed)
+        made = self.model.make(self.data.shape, self.data.classes)
+        return made.to(dtype=self.dtype)  # type: ignore[no-any-return]
+
+
+class Ensemble:
+    """Members in training.
+
+    Attributes
+    ----------
+    epoch: epochs that are done.
+    alive: which members have not diverged, bool of shape ``(M,)``.
+    history: for each member its losses and accuracies, the first from before training, then one an epoch.
+    lr_used, momentum_used: for each member what its optimizer was given, one array an epoch.
+    """
+
+    def __init__(self, members: Sequence[Member], setup: Setup) -> None:
+        self.members, self.setup = list(members), setup
+        seeds = list(dict.fromkeys(member.seed for member in members))
+        self.owners = [seeds.index(member.seed) for member in members]
+        self.stack = setup.way([setup.network(seed) for seed in seeds], self.owners, setup.dtype, setup.device)
+        outputs = setup.model.outputs_for(setup.data.classes)
+        self.feed = Feed(setup.data, seeds, setup.batching, outputs, setup.dtype, setup.device)
+        self.cycled = any(member.course.schedule.momentum is not None for member in members)
+        self.update = UPDATES[setup.optimizer](self.stack.params, self.stack.grads, setup.hyper, self.cycled)
+        self._owner = torch.tensor(self.owners, device=setup.device)
+        self._dims = sorted({view.dim() for view in self.stack.params.views})
+        averaging = any(member.course.schedule.averages_from is not None for member in members)
+        #: The mean of each member's weights so far, and of how many epochs it is; None where nobody averages.
+        self.average = self.stack.params.like() if averaging else None
+        self.averaged = np.zeros(len(members), dtype=np.int64)
+        self.epoch = 0
+        self.alive = np.ones(len(members), dtype=bool)
+        self.history: list[dict[str, list[float]]] = [{} for _ in members]
+        self.lr_used: list[list[np.ndarray]] = [[] for _ in members]
+        self.momentum_used: list[list[np.ndarray]] = [[] for _ in members]
+
+    @property
+    def course(self) -> Course:
+        """Any member's: all are of one length."""
+        return self.members[0].course
+
+    @property
+    def done(self) -> bool:
+        return self.epoch >= self.course.epochs or not self.alive.any()
+
+    def spread(self, x: Tensor) -> Tensor:
+        """What the seeds have, for their members: ``(S, ...)`` as ``(M, ...)``."""
+        if x.shape[0] == 1:
+            return x.expand(len(self.members), *x.shape[1:])
+        return x.index_select(0, self._owner)
+
+    # Before training, and after each epoch of it.
+
+    def judge(self, samples: Samples) -> tuple[np.ndarray, np.ndarray]:
+        """The mean loss and the accuracy of each member on some samples."""
+        losses = torch.zeros(len(self.members), dtype=torch.float64, device=self.setup.device)
+        right = torch.zeros(len(self.members), dtype=torch.int64, device=self.setup.device)
+        with self.stack.apart():
+            for x, y in samples.chunks():
+                y = self.spread(y)
+                logits = self.stack.logits(self.spread(x))
+                losses += sample_losses(logits, y).sum(1)
+                right += hits(logits, y)
+        return losses.cpu().numpy() / samples.count, right.cpu().numpy() / samples.count
+
+    def begin(self) -> None:
+        """Record how the members do before any training."""
+        train_loss, _ = self.judge(self.feed.train)
+        self._record(train_loss)
+
+    def _record(self, train_loss: np.ndarray) -> None:
+        val_loss, val_accuracy = self.judge(self.feed.val)
+        found = {"train_loss": train_loss, "val_loss": val_loss, "val_accuracy": val_accuracy}
+        if self.feed.test is not None:
+            found["test_accuracy"] = self.judge(self.feed.test)[1]
+        for m, history in enumerate(self.history):
+            if self.alive[m]:
+                for name, values in found.items():
+                    history.setdefault(name, []).append(float(values[m]))
+        lost = self.alive & ~(np.isfinite(train_loss) & np.isfinite(val_loss))
+        for member in np.flatnonzero(lost):
+            self._bury(int(member))
+
+    def _bury(self, member: int) -> None:
+        """Stop a member that diverged: its numbers become zeros, which cost nothing and harm nobody."""
+        self.alive[member] = False
+        for flat in (self.stack.params, self.stack.buffers, *self.update.state):
+            for tensor in flat.row(member):
+                tensor.zero_()
+
+    # An epoch.
+
+    def train_epoch(self) -> None:
+        """Train every member for one epoch, then judge it."""
+        lr, momentum = self._rates()
+        torch.manual_seed(self.members[0].seed * 1_000_003 + self.epoch)  # for what the network itself draws
+        losses = self._run(lr, momentum)
+        weights = torch.tensor(self._sizes(), dtype=torch.float64)
+        train_loss = (losses.to("cpu", torch.float64) * weights.unsqueeze(1)).sum(0) / weights.sum()
+        self._take_average()
+        self.epoch += 1
+        self._record(train_loss.numpy())
+
+    def _take_average(self) -> None:
+        """Take the weights into the average of those members that average by now."""
+        taking = np.array([member.course.averages(self.epoch) for member in self.members]) & self.alive
+        if self.average is None or not taking.any():
+            return
+        self.averaged += taking
+        shares = torch.from_numpy(np.where(taking, 1 / np.maximum(self.averaged, 1), 0.0))
+        shares = shares.to(self.setup.device, self.setup.dtype)
+        for mean, p in zip(self.average.views, self.stack.params.views, strict=True):
+            mean.lerp_(p, shares.view(-1, *[1] * (p.dim() - 1)))
+
+    def judge_average(self) -> list[dict[str, float] | None]:
+        """How the averaged weights of each member do, the running statistics of batch norm taken anew for them."""
+        if self.average is None or not self.averaged.any():
+            return [None] * len(self.members)
+        kept = self.stack.params.buffer.clone(), self.stack.buffers.buffer.clone()
+        self.stack.params.buffer.copy_(self.average.buffer)
+        if self.stack.buffers.views:
+            with self.stack.apart():
+                for i, (x, _) in enumerate(self.feed.batches(self.epoch)):
+                    self.stack.observe(self.spread(x), 1 / (i + 1))
+        val_loss, val_accuracy = self.judge(self.feed.val)
+        found = {"val_loss": val_loss, "val_accuracy": val_accuracy}
+        if self.feed.test is not None:
+            found["test_accuracy"] = self.judge(self.feed.test)[1]
+        self.stack.params.buffer.copy_(kept[0])
+        self.stack.buffers.buffer.copy_(kept[1])
+        return [
+            {name: float(values[m]) for name, values in found.items()} if self.averaged[m] and self.alive[m] else None
+            for m in range(len(self.members))
+        ]
+
+    # What is kept for a later day.
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Everything that training needs to go on from here, as plain arrays."""
+        flats = [self.stack.params, self.stack.buffers, *self.update.state, *([self.average] if self.average else [])]
+        arrays = {f"flat{i}": flat.buffer.cpu().numpy() for i, flat in enumerate(flats)}
+        arrays |= {"epoch": np.array(self.epoch), "alive": self.alive, "averaged": self.averaged}
+        for m, history in enumerate(self.history):
+            arrays |= {f"{name}.{m}": np.array(values) for name, values in history.items()}
+        return arrays
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Go on from a state of the same ensemble; ``KeyError`` or ``ValueError`` where it is of another."""
+        flats = [self.stack.params, self.stack.buffers, *self.update.state, *([self.average] if self.average else [])]
+        for i, flat in enumerate(flats):
+            saved = torch.from_numpy(arrays[f"flat{i}"])
+            if saved.shape != flat.buffer.shape or saved.dtype != flat.buffer.dtype:
+                raise ValueError(f"flat{i}")
+            flat.buffer.copy_(saved)
+        self.epoch, self.alive, self.averaged = int(arrays["epoch"]), arrays["alive"], arrays["averaged"]
+        for m in range(len(self.members)):
+            names = [key.rpartition(".")[0] for key in arrays if key.rpartition(".")[2] == str(m) and "." in key]
+            self.history[m] = {name: arrays[f"{name}.{m}"].tolist() for name in names}
+        self._replay_rates()
+
+    def _replay_rates(self) -> None:
+        """Note once more the rates of the epochs that are done: they follow from the plan and the metrics."""
+        done, alive = self.epoch, self.alive.copy()
+        lived = [len(history["train_loss"]) - 1 for history in self.history]
+        for self.epoch in range(done):
+            self.alive = np.array([self.epoch < epochs for epochs in lived])
+            self._rates()
+        self.epoch, self.alive = done, alive
+
+    def _sizes(self) -> list[int]:
+        first, last = self.course.span(self.epoch)
+        return self.setup.batching.sizes[: last - first]
+
+    def _rates(self) -> tuple[np.ndarray, np.ndarray | None]:
+        """The rates (and momenta) of the epoch's updates, ``(updates, M)``, noted as what the optimizer is given."""
+        lr, momentum = [], []
+        for m, member in enumerate(self.members):
+            metrics = self.history[m][member.monitor][1 : self.epoch + 1]
+            lr.append(member.course.lr(self.epoch, metrics))
+            cycle = member.course.momentum(self.epoch)
+            momentum.append(np.full(len(lr[-1]), self._still_momentum) if cycle is None else cycle)
+            if self.alive[m]:
+                self.lr_used[m].append(lr[-1])
+                if cycle is not None:
+                    self.momentum_used[m].append(cycle)
+        return np.stack(lr, 1), np.stack(momentum, 1) if self.cycled else None
+
+    @property
+    def _still_momentum(self) -> float:
+        return getattr(self.update, "beta1", self.setup.hyper.momentum)
+
+    def _shaped(self, rows: np.ndarray) -> list[dict[int, Tensor]]:
+        """For each update, one number a member in the shapes that broadcast over the stacked parameters."""
+        table = torch.from_numpy(np.ascontiguousarray(rows)).to(self.setup.device, self.setup.dtype)
+        by_dim = {d: table.view(*table.shape, *[1] * (d - 1)).unbind(0) for d in self._dims}
+        return [{d: cells[i] for d, cells in by_dim.items()} for i in range(len(rows))]
+
+    def _run(self, lr: np.ndarray, momentum: np.ndarray | None) -> Tensor:
+        """All updates of the epoch; the loss of each, ``(updates, M)``."""
+        t = self.course.span(self.epoch)[0]
+        rates, numbers = self._shaped(lr), lr.tolist()
+        momenta: Sequence[Any] = [None] * len(lr) if momentum is None else self._shaped(momentum)
+        losses = []
+        with self.stack.apart():
+            for i, (x, y) in zip(range(len(lr)), self.feed.batches(self.epoch), strict=False):
+                losses.append(self.stack.loss_and_grads(self.spread(x), self.spread(y)))
+                self.update.step(Rates(rates[i], numbers[i], momenta[i], t + i))
+            return torch.stack(losses)

@@ -1,0 +1,311 @@
+"""From schedules and an experiment to the runs to train: what each is, and how they are put together in ensembles."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lrsched_cli.book import Entry
+from lrsched_cli.errors import SpecError
+from lrsched_cli.experiment import Experiment
+from lrsched_cli.run import Run
+from lrsched_cli.spec import overlaid
+from lrsched_cli.trace import Trace
+from lrsched_cli.training.data import Data, load_data
+from lrsched_cli.training.feed import Batching
+from lrsched_cli.training.models import Model, parse_model
+from lrsched_cli.training.python_data import find_factory
+from lrsched_cli.training.rates import Course
+
+DEFAULTS = Experiment(
+    data="digits", model="mlp:64", optimizer="sgd", momentum=0.0, nesterov=None,
+    seeds=(0, 1, 2), dtype="float32",
+)  # fmt: skip
+BATCH_SIZE = 64
+#: AdamW decays by itself in torch, too.
+WEIGHT_DECAY = {"adamw": 0.01}
+#: Runs of one training at most, and updates of one run: what they leave is kept in memory.
+MOST_RUNS, MOST_UPDATES = 100_000, 100_000_000
+#: Bytes of parameters, gradients and optimizer state that an ensemble on a CPU should not exceed: what caches hold.
+CACHE = 16 << 20
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run to train: a schedule at a base rate, from one seed.
+
+    Attributes
+    ----------
+    schedule: the entry's name.
+    lr: its base rate.
+    course: its rate at every update.
+    monitor: the metric that it reacts to, where it does.
+    """
+
+    schedule: str
+    lr: float
+    seed: int
+    course: Course
+    monitor: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that a training is, before it is trained."""
+
+    entries: tuple[Entry, ...]
+    experiment: Experiment
+    data: Data
+    model: Model
+    batching: Batching
+    runs: tuple[PlannedRun, ...]
+    traces: Mapping[tuple[str, float], Trace]
+    notes: tuple[str, ...] = ()
+    #: Numbers of the runs of each ensemble.
+    groups: tuple[tuple[int, ...], ...] = field(default=())
+
+    @property
+    def per_epoch(self) -> int:
+        return len(self.batching.sizes)
+
+
+def plan(entries: Sequence[Entry], experiment: Experiment, folder: Path = Path(), *, download: bool = False) -> Job:
+    """Work out every run of a training; raises ``SpecError`` on anything that cannot be trained as it is said.
+
+    ``experiment`` is what the command line says; it is laid over what the entries' file says. ``folder`` is what the
+    paths in it are relative to.
+    """
+    experiment, base = _whole(entries, experiment, folder)
+    data = load_data(
+        experiment.data or "", target=experiment.target, drop=experiment.drop or (), limit=experiment.limit,
+        data_dir=None if experiment.data_dir is None else base / experiment.data_dir, folder=base, download=download,
+    )  # fmt: skip
+    model = model_of(experiment.model or "")
+    flat = [entry.overlaid({}, Run()) for entry in entries]
+    batching = _batching(flat, data)
+    _refuse_lone_samples(model, batching)
+    runs, traces, notes = _runs(flat, experiment, batching, data)
+    if len(runs) > MOST_RUNS:
+        raise SpecError(f"makes {len(runs)} runs of schedules, rates and seeds: at most {MOST_RUNS}")
+    experiment = _rooted(experiment, base)
+    return Job(tuple(flat), experiment, data, model, batching, tuple(runs), traces, (*data.notes, *notes))
+
+
+def _whole(entries: Sequence[Entry], given: Experiment, folder: Path) -> tuple[Experiment, Path]:
+    """The experiment with the file's and the defaults filled in, and the folder that its paths are relative to."""
+    files = {id(entry.experiment): entry for entry in entries if entry.experiment.said}
+    said = list(files.values())
+    for other in said[1:]:
+        if other.experiment != said[0].experiment:
+            raise SpecError(
+                f"{said[0].place.file} and {other.place.file} say different things to train: name one of them"
+            )
+    file = said[0].experiment if said else Experiment()
+    # A path is relative to where it was written; a command line that names data anew names it from here.
+    base = said[0].place.folder if said and given.data is None and given.data_dir is None else folder
+    whole = given.over(file).over(DEFAULTS)
+    if whole.weight_decay is None:
+        whole = replace(whole, weight_decay=WEIGHT_DECAY.get(str(whole.optimizer), 0.0))
+    if whole.momentum and whole.optimizer not in ("sgd", "rmsprop"):
+        raise SpecError(f"{whole.optimizer} takes no momentum: sgd and rmsprop do", parameter="momentum")
+    if whole.nesterov and whole.optimizer != "sgd":
+        raise SpecError(f"{whole.optimizer} takes no nesterov: sgd does", parameter="nesterov")
+    return whole, base
+
+
+def _rooted(experiment: Experiment, base: Path) -> Experiment:
+    """The experiment with whole paths, so that it means the same from wherever it is run again."""
+    data, folder = str(experiment.data), experiment.data_dir
+    if data.startswith("csv:"):
+        data = f"csv:{(base / data.removeprefix('csv:')).resolve()}"
+    return replace(experiment, data=data, data_dir=None if folder is None else str((base / folder).resolve()))
+
+
+def model_of(text: str) -> Model:
+    """A model by name, or the user's own from ``python:MODULE:FUNCTION``."""
+    if not text.startswith("python:"):
+        return parse_model(text)
+    return Model("python", factory=find_factory(text.removeprefix("python:"), "--model"))
+
+
+def _batching(entries: Sequence[Entry], data: Data) -> Batching:
+    """How an epoch is cut into updates: the same for every schedule, or they would not be compared fairly."""
+    said = []
+    for entry in entries:
+        run = entry.run
+        if run.world_size is not None and run.world_size > 1:
+            told = f"world_size {run.world_size}: train divides runs over processes, not batches"
+            raise SpecError(f"{told}; say --world-size 1 and the whole batch as --batch-size", entry=entry.name)
+        batch = run.batch_size or BATCH_SIZE
+        drop = bool(run.drop_last)
+        said.append((batch * (run.grad_accumulation or 1), batch, drop))
+        if said[-1] != said[0]:
+            raise SpecError(
+                "has another batch than the entries before it: schedules are compared on the same batches",
+                entry=entry.name,
+            )
+    size, batch, drop = said[0]
+    used = data.train_size - data.train_size % batch if drop else data.train_size
+    if used < 1:
+        raise SpecError(
+            f"drop_last leaves no full batch of {batch} of {data.train_size} samples", parameter="batch_size"
+        )
+    return Batching(min(size, used), used)
+
+
+def _refuse_lone_samples(model: Model, batching: Batching) -> None:
+    if model.batch_norm and min(batching.sizes) < 2:
+        raise SpecError(
+            "batch norm needs two samples, and an epoch's last batch has one: another --batch-size, or --drop-last"
+        )
+
+
+def _runs(
+    entries: Sequence[Entry], experiment: Experiment, batching: Batching, data: Data
+) -> tuple[list[PlannedRun], dict[tuple[str, float], Trace], list[str]]:
+    runs: list[PlannedRun] = []
+    traces: dict[tuple[str, float], Trace] = {}
+    notes: list[str] = []
+    per_epoch = len(batching.sizes)
+    for entry in entries:
+        found: list[tuple[float, Trace]] = []
+        for lr in experiment.lrs or (None,):
+            trace = _trace(entry, lr, experiment, per_epoch, data, notes)
+            if any(_same(trace, other) for _, other in found):
+                notes.append(
+                    f"{entry.name}: its rates are given in the plan, so that --lrs changes nothing: trained once"
+                )
+                break
+            found.append((lr if lr is not None else base_rate(trace), trace))
+        for lr, trace in found:
+            traces[entry.name, lr] = trace
+            course = _course(trace, per_epoch, entry.name)
+            monitor = _monitor(trace, experiment, entry.name)
+            runs += [PlannedRun(entry.name, lr, seed, course, monitor) for seed in experiment.seeds or ()]
+    return runs, traces, list(dict.fromkeys(notes))
+
+
+def base_rate(trace: Trace) -> float:
+    """The base rate that an entry has where none is said on the command line."""
+    return float(trace.schedule.core.lr)
+
+
+def _trace(
+    entry: Entry, lr: float | None, experiment: Experiment, per_epoch: int, data: Data, notes: list[str]
+) -> Trace:
+    run = _on_data(entry, per_epoch, data)
+    spec: Any = entry.spec
+    if experiment.swa_start is not None:
+        swa = {"start": experiment.swa_start}
+        if experiment.swa_lr is not None:
+            swa["swa_lr"] = experiment.swa_lr
+        spec = overlaid(spec, {"swa": swa})
+    entry = replace(entry, spec=spec, run=run).overlaid({}, Run(lr=lr))
+    trace = entry.trace()
+    if trace.schedule.groups:
+        raise SpecError(
+            "has groups: train gives all parameters of a network one rate; leave groups out", entry=entry.name
+        )
+    if trace.schedule.reacts and trace.interval == "step":
+        notes.append(f"{entry.name} ticks by epoch: its metric is taken once an epoch")
+        epochs = -(-trace.clock.total // per_epoch)
+        by_epoch = replace(
+            run, steps=None, tokens=None, epochs=epochs, interval="epoch", steps_per_epoch=per_epoch, dataset_size=None
+        )
+        trace = replace(entry, run=by_epoch if lr is None else replace(by_epoch, lr=lr)).trace()
+    return trace
+
+
+def _on_data(entry: Entry, per_epoch: int, data: Data) -> Run:
+    """An entry's run on this data: a geometry that is not the data's is refused, one that is missing filled in."""
+    run = entry.run
+    if run.dataset_size not in (None, data.train_size):
+        told = f"dataset_size is {run.dataset_size}, but {data.name} trains on {data.train_size} samples"
+        raise SpecError(f"{told}: say --dataset-size {data.train_size}", entry=entry.name)
+    counted = run.counted_steps_per_epoch
+    if counted not in (None, per_epoch):
+        told = f"steps_per_epoch is {counted}, but an epoch of {data.name} has {per_epoch}"
+        raise SpecError(f"{told}: say --steps-per-epoch {per_epoch}", entry=entry.name)
+    filled = run if counted is not None else replace(run, steps_per_epoch=per_epoch)
+    if run.interval is not None or counted is not None or run.steps is not None or run.tokens is not None:
+        return filled
+    # What one tick is is what `table` says: that the data is known changes only how long 500st is in epochs.
+    if run.epochs is not None:
+        return replace(filled, interval="epoch")
+    clock = replace(entry, run=run).trace().clock
+    if clock.interval == "step":
+        return replace(filled, interval="step", steps=clock.total)
+    return replace(filled, interval="epoch", epochs=clock.total)
+
+
+def _course(trace: Trace, per_epoch: int, name: str) -> Course:
+    clock = trace.clock
+    updates = clock.total * per_epoch if clock.interval == "epoch" else clock.total
+    if updates > MOST_UPDATES:
+        raise SpecError(f"makes {updates} updates: at most {MOST_UPDATES}", entry=name)
+    return Course(trace.schedule, clock.interval, updates, per_epoch)
+
+
+def _monitor(trace: Trace, experiment: Experiment, name: str) -> str:
+    mode = trace.schedule.metric_mode
+    fitting = "val_accuracy" if mode == "max" else "val_loss"
+    if mode is not None and experiment.monitor not in (None, fitting):
+        better = {"max": "higher", "min": "lower"}[mode]
+        told = f"has mode {mode}: better is {better}, which is not so of {experiment.monitor}"
+        raise SpecError(f"{told}; say mode: {'max' if mode == 'min' else 'min'}", entry=name)
+    return experiment.monitor or fitting
+
+
+def _same(one: Trace, other: Trace) -> bool:
+    """Whether two traces have the same rates, judged where they are most likely to differ."""
+    ticks = np.unique(np.linspace(0, one.clock.total - 1, 257).round().astype(np.int64))
+    ours, theirs = (t.schedule.fed([]) if t.schedule.reacts else t.schedule for t in (one, other))
+    return bool(np.array_equal(ours(ticks), theirs(ticks)))
+
+
+# Ensembles.
+
+
+def grouped(job: Job, workers: int, *, one: bool = False) -> Job:
+    """The job with its runs put together in ensembles, at least one a worker where there are runs enough.
+
+    Members of one ensemble have the same number of updates. ``one`` keeps all of those together, as an accelerator
+    likes it.
+    """
+    groups: list[tuple[int, ...]] = []
+    by_length: dict[int, list[int]] = {}
+    for number, run in enumerate(job.runs):
+        by_length.setdefault(run.course.updates, []).append(number)
+    for numbers in by_length.values():
+        numbers.sort(key=lambda number: (job.runs[number].seed, number))
+        parts = 1 if one else _parts(len(numbers), _member_bytes(job), workers)
+        groups += [tuple(int(n) for n in part) for part in np.array_split(numbers, parts)]
+    return replace(job, groups=tuple(groups))
+
+
+def _parts(members: int, size: int, workers: int) -> int:
+    """Into how many ensembles so many members are divided: what caches hold each, and no one alone if it can be."""
+    most = max(CACHE // max(size, 1), 2)
+    parts = max(workers, -(-members // most))
+    parts = -(-parts // workers) * workers
+    return max(min(parts, members // 2), 1)
+
+
+def _member_bytes(job: Job) -> int:
+    """Bytes of a member's parameters, gradients and optimizer state, roughly."""
+    module = job.model.make(job.data.shape, job.data.classes)
+    numbers: int = sum(p.numel() for p in module.parameters())
+    return numbers * 4 * (8 if job.experiment.dtype == "float64" else 4)
+
+
+def digest(job: Job) -> str:
+    """What two trainings have in common exactly when one may go on where the other stopped."""
+    said = [job.experiment.said, job.data.digest, [job.batching.size, job.batching.used]]
+    said += [[run.schedule, run.lr, run.seed, run.course.updates] for run in job.runs]
+    return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()

@@ -1,0 +1,164 @@
+"""A training from its plan to its results: the folder it keeps, the runs as they come, the check of every rate."""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lrsched_cli.errors import SpecError, TrainingError
+from lrsched_cli.files import write_whole
+from lrsched_cli.metrics import decode, read_file
+from lrsched_cli.results import JSON_NAME, Results, RunResult
+from lrsched_cli.training.jobs import Job, digest
+from lrsched_cli.training.worker import Finished, Message
+
+PLAN_NAME = "plan.json"
+JOB_NAME = "state/job.json"
+#: How far a rate that was used may be from the plan's, as a part of it.
+TOLERANCE = 1e-12
+
+
+def plan_document(job: Job) -> dict[str, Any]:
+    """A job as a file of schedules that ``train`` reads: everything that is needed to run it again."""
+    said = [entry.run.said for entry in job.entries]
+    shared = {key: value for key, value in said[0].items() if all(other.get(key) == value for other in said[1:])}
+    shared |= {"batch_size": job.batching.size} if "batch_size" not in shared and not _accumulates(job) else {}
+    schedules = {}
+    for entry, run in zip(job.entries, said, strict=True):
+        own = {key: value for key, value in run.items() if shared.get(key) != value}
+        schedules[entry.name] = {**_plain(entry.spec), **({"run": own} if own else {})}
+        if not own:
+            schedules[entry.name].pop("run", None)
+    return {"run": shared, **job.experiment.said, "schedules": schedules}
+
+
+def _accumulates(job: Job) -> bool:
+    return any((entry.run.grad_accumulation or 1) > 1 for entry in job.entries)
+
+
+def _plain(value: Any) -> Any:
+    """Nested mappings and lists as JSON has them."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value.tolist() if isinstance(value, np.ndarray) else value
+
+
+def new_folder(folder: Path | None) -> Path:
+    """The folder of a training that begins: the named one, which must hold no other, or one named after the time."""
+    if folder is None:
+        base = Path("lrsched-runs") / time.strftime("%Y-%m-%d-%H%M%S")
+        folder, serial = base, 2
+        while folder.exists():
+            folder, serial = base.with_name(f"{base.name}-{serial}"), serial + 1
+    held = next((name for name in (PLAN_NAME, JSON_NAME) if (folder / name).exists()), None)
+    if held is not None:
+        told = f"{folder} holds a training already ({held})"
+        raise SpecError(f"{told}: --resume {folder} goes on with it, -o names another folder")
+    try:
+        (folder / "state").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SpecError(f"cannot write {folder}: {error.strerror or error}") from None
+    return folder
+
+
+def keep(job: Job, folder: Path, device: str) -> None:
+    """Write down what a training is before it begins, so that it can be gone on with."""
+    document = json.dumps(plan_document(job), indent=1)
+    write_whole(folder / PLAN_NAME, f"{document}\n".encode())
+    kept = {"digest": digest(job), "device": device, "groups": [list(group) for group in job.groups]}
+    write_whole(folder / JOB_NAME, json.dumps(kept).encode())
+
+
+def kept_job(job: Job, folder: Path) -> tuple[Job, str]:
+    """The job of a folder with its ensembles as they were, and its device; refuse one that is not the same any more."""
+    name = str(folder / JOB_NAME)
+    try:
+        kept = json.loads(decode(read_file(folder / JOB_NAME, name, 1 << 28), name))
+        groups = tuple(tuple(int(number) for number in group) for group in kept["groups"])
+        said, device = kept["digest"], str(kept["device"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        if isinstance(error, SpecError):
+            raise
+        raise SpecError(f"{name} is damaged: the training cannot be gone on with") from None
+    if said != digest(job):
+        raise SpecError(f"{folder} was begun with other data or another plan: it cannot be gone on with")
+    if sorted(number for group in groups for number in group) != list(range(len(job.runs))):
+        raise SpecError(f"{name} is damaged: the training cannot be gone on with")
+    return replace(job, groups=groups), device
+
+
+def finish(
+    job: Job, messages: Iterator[Message], told: Callable[[Message], None], device: str, notes: Sequence[str] = ()
+) -> Results:
+    """Follow a training to its end and put its results together; ``told`` hears of everything on the way.
+
+    Raises ``TrainingError`` where a rate that was used is not the plan's.
+    """
+    results: dict[int, RunResult] = {}
+    begun = time.perf_counter()
+    for message in messages:
+        told(message)
+        if isinstance(message, Finished):
+            results |= message.results
+    seconds = time.perf_counter() - begun
+    runs = [results[number] for number in sorted(results)]
+    check_rates(job, runs)
+    return Results(
+        device=device,
+        train_seconds=round(seconds, 3),
+        runs=runs,
+        spec=plan_document(job),
+        versions=versions(),
+        data={
+            "name": job.data.name,
+            "digest": job.data.digest,
+            "train_size": job.data.train_size,
+            "val_size": job.data.val_size,
+            "classes": job.data.classes,
+            "steps_per_epoch": job.per_epoch,
+        },
+        notes=list(dict.fromkeys([*job.notes, *notes])),
+    )
+
+
+def check_rates(job: Job, runs: Sequence[RunResult]) -> None:
+    """Hold every rate that was used against what ``table`` prints for the schedule, given the metrics of the run."""
+    for run in runs:
+        trace = job.traces[run.schedule, run.lr]
+        schedule = trace.schedule
+        monitor = next(r.monitor for r in job.runs if (r.schedule, r.lr) == (run.schedule, run.lr))
+        if schedule.reacts:
+            schedule = schedule.fed(list(getattr(run, monitor)[1:]))
+        planned = schedule.values(0, trace.clock.total)
+        if trace.interval == "epoch":
+            planned = np.repeat(planned, job.per_epoch)
+        used = np.asarray(run.lr_used)
+        planned = planned[: len(used)]
+        wrong = np.flatnonzero(~(np.abs(used - planned) <= TOLERANCE * np.abs(planned)))
+        if wrong.size or len(planned) < len(used):
+            at = int(wrong[0]) if wrong.size else len(planned)
+            raise TrainingError(
+                f"internal error, please report it: {run.schedule} (seed {run.seed}) used the rate {used[at]!r} "
+                f"for update {at}, which the plan does not say"
+            )
+
+
+def versions() -> dict[str, str]:
+    """The versions of what the numbers depend on."""
+    found = {"python": platform.python_version()}
+    for name in ("lrsched-cli", "torch", "numpy", "scikit-learn"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,281 @@
+"""One process's share of a training: its ensembles, epoch after epoch, with what is needed to go on after a death."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lrsched_cli.errors import SpecError, TrainingError
+from lrsched_cli.files import write_whole
+from lrsched_cli.results import DIVERGED, OK, STOPPED, RunResult
+from lrsched_cli.training.ensemble import Ensemble, Member, Setup
+from lrsched_cli.training.jobs import Job
+from lrsched_cli.training.stack import Stack, way_of
+from lrsched_cli.training.updates import Hyper
+
+#: Seconds between two saves at least, and how many times longer than the last save took.
+SAVE_EVERY, SAVE_SHARE = 1.0, 20.0
+
+
+@dataclass(frozen=True)
+class Report:
+    """What became of some runs in one epoch.
+
+    Attributes
+    ----------
+    numbers: which runs.
+    epoch: epochs done, 0 before training.
+    values: the epoch's losses and accuracies and the last rate used, one number a run, NaN for one that diverged.
+    alive: which have not diverged.
+    samples: samples that were trained on in the epoch, all runs together.
+    """
+
+    numbers: tuple[int, ...]
+    epoch: int
+    values: dict[str, np.ndarray]
+    alive: np.ndarray
+    samples: int
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The results of some runs, by number."""
+
+    results: dict[int, RunResult]
+
+
+@dataclass(frozen=True)
+class Remark:
+    """Something that a user should know."""
+
+    text: str
+
+
+Message = Report | Finished | Remark
+
+
+@dataclass(frozen=True)
+class Means:
+    """By what a training is carried out.
+
+    Attributes
+    ----------
+    device: where; ``way`` is how the networks are stacked.
+    folder: where states are kept, or None to keep none.
+    resumed: whether to go on from the states that are there.
+    """
+
+    device: torch.device
+    way: type[Stack]
+    folder: Path | None = None
+    resumed: bool = False
+
+
+def means_of(job: Job, device: torch.device, folder: Path | None = None, resumed: bool = False) -> tuple[Means, str]:
+    """The means for a job, and what to say of how its networks are trained together."""
+    prepare(device)
+    split = job.data.split(job.runs[0].seed).train
+    dtype = dtype_of(job)
+    outputs = job.model.outputs_for(job.data.classes)
+    count = min(job.batching.size, len(split.y))
+    x = torch.as_tensor(split.x[:count]).to(dtype).to(device)
+    y = torch.as_tensor(split.y[:count]).to(dtype if outputs == 1 else torch.int64).to(device)
+    torch.manual_seed(0)
+    try:
+        module = job.model.make(job.data.shape, job.data.classes)
+        if not isinstance(module, torch.nn.Module):
+            raise TypeError(f"made a {type(module).__name__}, not an nn.Module")
+        with torch.no_grad():
+            said = module.to(dtype=dtype, device=device)(x)
+    except SpecError:
+        raise
+    except Exception as error:  # whatever a user's module does
+        text = " ".join(str(error).split())
+        raise SpecError(f"{job.experiment.model} fails on {job.data.name}: {type(error).__name__}: {text}") from None
+    if said.ndim != 2 or said.shape[0] != count or (said.shape[1] != outputs and job.model.factory is None):
+        raise SpecError(
+            f"{job.experiment.model} must give (batch, classes), gave {tuple(said.shape)} for a batch of {count}"
+        )
+    del module
+    way, why = way_of(lambda: job.model.make(job.data.shape, job.data.classes).to(dtype=dtype), x, y)
+    note = f"the networks are trained {way.how}" + (f": {why}" if why else "")
+    return Means(device, way, folder, resumed), note if job.model.factory is not None else ""
+
+
+def prepare(device: torch.device) -> None:
+    """Settle how this process computes: one thread, as several processes share the members, and no denormal numbers."""
+    torch.set_num_threads(1)
+    # Numbers so small that they are nothing but slow: without them a converging network trains up to twice as fast.
+    torch.set_flush_denormal(True)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+
+
+def dtype_of(job: Job) -> torch.dtype:
+    return torch.float64 if job.experiment.dtype == "float64" else torch.float32
+
+
+@dataclass
+class Worker:
+    """Trains some ensembles of a job by turns, an epoch each, and reports."""
+
+    job: Job
+    groups: Sequence[tuple[int, ...]]
+    means: Means
+    stopped: Callable[[], bool] = lambda: False
+    _saved_at: float = field(default_factory=time.monotonic)
+    _saving_took: float = 0.0
+
+    def run(self) -> Iterator[Message]:
+        """Train to the end, or to the end of the epoch in which ``stopped`` becomes true."""
+        waiting = [list(group) for group in self.groups]
+        running: list[Ensemble] = []
+        while waiting:
+            numbers = waiting.pop(0)
+            try:
+                ensemble, begun = self._begun(numbers)
+            except Exception as error:
+                yield self._split(numbers, waiting, error)
+                continue
+            running.append(ensemble)
+            yield from begun
+        while any(not e.done for e in running) and not self.stopped():
+            for ensemble in [e for e in running if not e.done]:
+                try:
+                    ensemble.train_epoch()
+                except Exception as error:
+                    halves: list[list[int]] = []
+                    yield self._split([m.number for m in ensemble.members], halves, error)
+                    running.remove(ensemble)
+                    del ensemble
+                    for half in halves:
+                        smaller, begun = self._begun(half)
+                        running.append(smaller)
+                        yield from begun
+                    continue
+                yield self._report(ensemble)
+            yield from self._save(running, now=False)
+        yield from self._save(running, now=True)
+        for ensemble in running:
+            yield Finished(self._results(ensemble))
+
+    def _begun(self, numbers: Sequence[int]) -> tuple[Ensemble, list[Report]]:
+        """An ensemble of these runs: from its saved state if there is one, else judged before any training."""
+        ensemble = self._made(numbers)
+        saved = _state_file(self.means.folder, numbers) if self.means.resumed else None
+        if saved is not None and saved.exists():
+            try:
+                with np.load(saved, allow_pickle=False) as arrays:
+                    ensemble.restore(dict(arrays))
+            except (OSError, ValueError, KeyError, EOFError, SyntaxError) as error:
+                raise SpecError(
+                    f"{saved} cannot be gone on from ({type(error).__name__}): remove it to train these runs anew"
+                ) from None
+            return ensemble, [self._report(ensemble, epoch) for epoch in range(ensemble.epoch + 1)]
+        ensemble.begin()
+        return ensemble, [self._report(ensemble)]
+
+    def _made(self, numbers: Sequence[int]) -> Ensemble:
+        job, experiment = self.job, self.job.experiment
+        members = []
+        for number in numbers:
+            run = job.runs[number]
+            members.append(Member(number, run.seed, run.course, run.monitor))
+        hyper = Hyper(experiment.momentum or 0.0, bool(experiment.nesterov), experiment.weight_decay or 0.0)
+        setup = Setup(
+            job.data,
+            job.model,
+            experiment.optimizer or "sgd",
+            hyper,
+            job.batching,
+            self.means.way,
+            dtype_of(job),
+            self.means.device,
+        )
+        return Ensemble(members, setup)
+
+    def _split(self, numbers: Sequence[int], waiting: list[list[int]], error: Exception) -> Remark:
+        """Put the halves of an ensemble that does not fit into memory among those to do; any other error is raised."""
+        if not _out_of_memory(error) or len(numbers) < 2:
+            raise error
+        if self.means.device.type == "cuda":
+            torch.cuda.empty_cache()
+        middle = len(numbers) // 2
+        waiting += [list(numbers[:middle]), list(numbers[middle:])]
+        return Remark(f"{len(numbers)} runs at once do not fit into memory: they are trained in two halves")
+
+    def _report(self, ensemble: Ensemble, epoch: int | None = None) -> Report:
+        epoch = ensemble.epoch if epoch is None else epoch
+        values = {
+            name: np.array([h[name][epoch] if len(h[name]) > epoch else np.nan for h in ensemble.history])
+            for name in ensemble.history[0]
+        }
+        rates = [used[epoch - 1][-1] if 0 < epoch <= len(used) else np.nan for used in ensemble.lr_used]
+        values["lr"] = np.array(rates)
+        samples = self.job.batching.used * len(ensemble.members) if epoch else 0
+        return Report(tuple(m.number for m in ensemble.members), epoch, values, ensemble.alive.copy(), samples)
+
+    def _save(self, ensembles: Sequence[Ensemble], *, now: bool) -> Iterator[Remark]:
+        """Keep the state of every ensemble, if it is time; a full disk stops the keeping, not the training."""
+        if self.means.folder is None:
+            return
+        begun = time.monotonic()
+        if not now and begun - self._saved_at < max(SAVE_EVERY, SAVE_SHARE * self._saving_took):
+            return
+        try:
+            for ensemble in ensembles:
+                data = io.BytesIO()
+                np.savez(data, **ensemble.state())  # type: ignore[arg-type]
+                write_whole(_state_file(self.means.folder, [m.number for m in ensemble.members]), data.getvalue())
+        except (SpecError, OSError) as error:
+            self.means = Means(self.means.device, self.means.way)
+            yield Remark(f"{error}: training goes on, but could not be resumed")
+        self._saved_at = time.monotonic()
+        self._saving_took = self._saved_at - begun
+
+    def _results(self, ensemble: Ensemble) -> dict[int, RunResult]:
+        averages = ensemble.judge_average() if ensemble.done else [None] * len(ensemble.members)
+        found = {}
+        for m, member in enumerate(ensemble.members):
+            run = self.job.runs[member.number]
+            status = OK if ensemble.done else STOPPED
+            found[member.number] = RunResult(
+                schedule=run.schedule,
+                lr=run.lr,
+                seed=run.seed,
+                status=status if ensemble.alive[m] else DIVERGED,
+                lr_used=_joined(ensemble.lr_used[m]),
+                momentum_used=_joined(ensemble.momentum_used[m]) if ensemble.momentum_used[m] else None,
+                averaged=averages[m],
+                **ensemble.history[m],  # type: ignore[arg-type]
+            )
+        return found
+
+
+def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
+    return np.concatenate(parts) if parts else np.empty(0)
+
+
+def _state_file(folder: Path | None, numbers: Sequence[int]) -> Path:
+    assert folder is not None
+    return folder / "state" / f"runs-{numbers[0]}-{len(numbers)}.npz"
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or (
+        isinstance(error, (RuntimeError, MemoryError)) and "allocate memory" in str(error)
+    )
+
+
+def as_failure(error: BaseException) -> Any:
+    """An error in a worker as something that can be sent to whoever waits for it."""
+    if isinstance(error, (SpecError, TrainingError)):
+        return error
+    return TrainingError(f"training failed: {type(error).__name__}: {' '.join(str(error).split())}")
