@@ -147,15 +147,19 @@ def paired_t_test(a: npt.ArrayLike, b: npt.ArrayLike, resolution: float = 0.0) -
     from scipy import special  # type: ignore[import-untyped]
 
     x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    # In units of a power of two, which is exact, so that squares of huge losses do not overflow.
+    unit = max(math.ldexp(1.0, math.frexp(max(np.abs(x).max(), np.abs(y).max()))[1] - 1), 1.0)
+    x, y, resolution = x / unit, y / unit, resolution / unit
     d = x - y
     d[np.abs(d) <= ROUNDING * np.maximum(np.abs(x), np.abs(y))] = 0.0
     n, mean = len(d), float(d.mean())
     variance = 0.0 if np.ptp(d) == 0 else float(d.var(ddof=1))
     error = math.sqrt(max(variance, resolution**2 / 6) / n)
     if error == 0:
-        return Difference(mean, mean, mean, float(mean == 0), n)
+        return Difference(mean * unit, mean * unit, mean * unit, float(mean == 0), n)
     half = float(special.stdtrit(n - 1, 1 - LEVEL / 2)) * error
-    return Difference(mean, mean - half, mean + half, 2 * float(special.stdtr(n - 1, -abs(mean) / error)), n)
+    p = 2 * float(special.stdtr(n - 1, -abs(mean) / error))
+    return Difference(mean * unit, (mean - half) * unit, (mean + half) * unit, p, n)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

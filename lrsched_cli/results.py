@@ -365,6 +365,9 @@ def _run(record: Any, where: str) -> RunResult:
     for name in ("train_loss", "val_accuracy", *optional[: optional.count("test_accuracy")]):
         if len(curves[name]) != length:
             raise must(f"{where}.{name}", f"as long as val_loss, {length}", len(curves[name]))
+    for name in (name for name in curves if name.endswith("accuracy")):
+        if wrong := [value for value in curves[name] if value < 0 or value > 1]:
+            raise must(f"{where}.{name}", "from 0 to 1", wrong[0])
     averaged = None
     if found.get("averaged") is not None:
         given = _mapping(found["averaged"], f"{where}.averaged")

@@ -1,4 +1,4 @@
-"""From the words on a command line to schedules: kinds, files, entries of files."""
+"""From the words on a command line to schedules: kinds, files, entries of files, the examples that are installed."""
 
 from __future__ import annotations
 
@@ -8,14 +8,36 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from lrsched_cli.book import Book, Entry, read_book, read_stream, set_value
-from lrsched_cli.errors import SpecError
-from lrsched_cli.kinds import DIALECTS, dialect, find_kind, kind_named, near_kind
+from lrsched_cli.book import Book, Entry, book_of, read_book, read_stream, set_value
+from lrsched_cli.errors import SpecError, nearest, shown
+from lrsched_cli.kinds import DIALECTS, dialect, find_kind, near_kind
 from lrsched_cli.schedules import ALIASES, CANONICAL
 
 #: Where entries are looked for that are named without a file.
 DEFAULT_FILE = Path("schedules.yaml")
 SUFFIXES = (".yaml", ".yml", ".json")
+#: The examples that come with the package, a file each; there it also holds the file that ``lrsched init`` writes.
+EXAMPLES = Path(__file__).parent / "examples"
+
+
+def example_names() -> list[str]:
+    """The examples by name, sorted; the starter is none of them."""
+    return sorted(path.stem for path in EXAMPLES.glob("*.yaml") if path.name != DEFAULT_FILE.name)
+
+
+def example_file(name: str) -> Path:
+    """The file of an example; an unknown one is a ``SpecError`` with the nearest."""
+    known = example_names()
+    if name not in known:
+        raise SpecError(f"unknown example {shown(name)}{nearest(name, known)}; lrsched init --list shows every one")
+    return EXAMPLES / f"{name}.yaml"
+
+
+def read_example(name: str) -> Book:
+    """An example as a book: called by its name, and with paths relative to where it is used."""
+    from lrsched_cli.document import load_file
+
+    return book_of(load_file(example_file(name), name), name, Path())
 
 
 def find_targets(words: Sequence[str], assignments: Sequence[str] = ()) -> list[Entry]:
@@ -29,34 +51,37 @@ def find_targets(words: Sequence[str], assignments: Sequence[str] = ()) -> list[
                 "name a kind or a file, or run it where there is a schedules.yaml; lrsched list shows the kinds"
             )
         words = [str(DEFAULT_FILE)]
-    books: dict[str, Book] = {}
+    books = _Books(assignments)
     found: list[Entry] = []
     for word in words:
-        found += _find(word, books, list(assignments))
-    if assignments and not books:
+        found += _find(word, books)
+    if assignments and not books.used:
         raise SpecError("changes entries of a file, and no file is named", parameter="--set")
     return _distinct(found)
 
 
-def _find(word: str, books: dict[str, Book], assignments: list[str]) -> list[Entry]:
+def _find(word: str, books: _Books) -> list[Entry]:
     kind = find_kind(word)
     if kind is not None:
         return [Entry(word, {"kind": kind.kind})]
-    if word == "-":
-        return list(_book("-", books, assignments).entries.values())
-    if _is_file(word):
-        return list(_book(word, books, assignments).entries.values())
+    if word == "-" or _is_file(word):
+        return list(books[word].entries.values())
     colons = [place for place, character in enumerate(word) if character == ":"]
     for path, name in ((word[:place], word[place + 1 :]) for place in colons):
         if path == "-" or _is_file(path):
-            return [_book(path, books, assignments).entry(name)]
-    if DEFAULT_FILE.is_file() and not _looks_like_dialect(word):
-        book = _book(str(DEFAULT_FILE), books, assignments)
-        if word in book.entries:
-            return [book.entries[word]]
-        raise SpecError(f"no kind and no entry of {DEFAULT_FILE} is called {word}{near_kind(word, book)}")
-    kind_named(word)
-    return []
+            return [books[path].entry(name)]
+    has_default = DEFAULT_FILE.is_file() and not _looks_like_dialect(word)
+    if has_default and word in books.read(str(DEFAULT_FILE)).entries:
+        return [books[str(DEFAULT_FILE)].entries[word]]
+    examples = example_names()
+    example, colon, name = word.partition(":")
+    if example in examples:
+        book = books[example]
+        return [book.entry(name)] if colon else list(book.entries.values())
+    if has_default:
+        near = near_kind(word, [*books.read(str(DEFAULT_FILE)), *examples])
+        raise SpecError(f"no kind and no entry of {DEFAULT_FILE} is called {word}{near}")
+    raise SpecError(f"unknown kind {word}{near_kind(word, examples)}; lrsched list all shows every one")
 
 
 def _looks_like_dialect(word: str) -> bool:
@@ -67,19 +92,35 @@ def _is_file(word: str) -> bool:
     return word.endswith(SUFFIXES) or (("/" in word or "." in word) and Path(word).exists())
 
 
-def _book(word: str, books: dict[str, Book], assignments: list[str]) -> Book:
-    if word not in books:
-        book = _from_stdin() if word == "-" else read_book(Path(word))
-        for assignment in assignments:
-            book = set_value(book, assignment)
-        books[word] = book
-    return books[word]
+class _Books:
+    """The files and the examples that words name, each read once, with the assignments carried out where it is used."""
+
+    def __init__(self, assignments: Sequence[str]) -> None:
+        self.assignments = assignments
+        self.used: dict[str, Book] = {}
+        self._read: dict[str, Book] = {}
+
+    def read(self, word: str) -> Book:
+        """A book as it is written."""
+        if word not in self._read:
+            self._read[word] = _book(word)
+        return self._read[word]
+
+    def __getitem__(self, word: str) -> Book:
+        if word not in self.used:
+            book = self.read(word)
+            for assignment in self.assignments:
+                book = set_value(book, assignment)
+            self.used[word] = book
+        return self.used[word]
 
 
-def _from_stdin() -> Book:
-    if sys.stdin is None:
-        raise SpecError("standard input is closed")
-    return read_stream(sys.stdin.buffer)
+def _book(word: str) -> Book:
+    if word == "-":
+        if sys.stdin is None:
+            raise SpecError("standard input is closed")
+        return read_stream(sys.stdin.buffer)
+    return read_book(Path(word)) if _is_file(word) else read_example(word)
 
 
 def _distinct(entries: list[Entry]) -> list[Entry]:
@@ -98,7 +139,7 @@ def _distinct(entries: list[Entry]) -> list[Entry]:
 
 
 def complete(incomplete: str) -> list[str]:
-    """What a half-typed word may become: kinds, other libraries' kinds once one is named, entries, files."""
+    """What a half-typed word may become: kinds, other libraries' kinds once one is named, entries, examples, files."""
     names = [*CANONICAL, *ALIASES, *(f"{library}." for library in DIALECTS)]
     library = incomplete.partition(".")[0]
     if library in DIALECTS and "." in incomplete:
@@ -106,5 +147,11 @@ def complete(incomplete: str) -> list[str]:
     if DEFAULT_FILE.is_file():
         with contextlib.suppress(SpecError):  # a broken file must not break completion
             names += list(read_book(DEFAULT_FILE))
+    names += example_names()
     names += [str(path) for path in sorted(Path().glob("*.y*ml"))]
     return [name for name in dict.fromkeys(names) if name.startswith(incomplete)]
+
+
+def complete_example(incomplete: str) -> list[str]:
+    """The examples that a half-typed word may become."""
+    return [name for name in example_names() if name.startswith(incomplete)]

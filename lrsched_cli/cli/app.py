@@ -25,6 +25,7 @@ VERBS = {
     "plot": "Draw schedules, to a file and in the terminal.",
     "table": "Print the rate of every tick.",
     "train": "Train with each schedule and compare, many runs at the price of one.",
+    "find": "Find the learning rate: a range test with runs of its own for every rate.",
     "list": "List the kinds, each with its formula and its curve.",
     "show": "Explain one kind.",
     "init": "Write a commented schedules.yaml to start from.",

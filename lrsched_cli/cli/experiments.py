@@ -12,6 +12,8 @@ from lrsched_cli.cli.options import Option, flag_of, scalar
 from lrsched_cli.experiment import EXPERIMENT_FIELDS, Experiment
 
 PANEL = "Experiment"
+#: What is trained where nothing is said, as the help shows it.
+DEFAULTS = {"data": "digits", "model": "mlp:64", "optimizer": "sgd", "seeds": "3", "momentum": "0", "dtype": "float32"}
 
 
 def experiment_options(defaults: Mapping[str, str]) -> Iterator[inspect.Parameter]:
@@ -66,6 +68,7 @@ Device = Annotated[
         "--device", metavar="cpu|cuda|cuda:N|mps|auto", help="Where to train; auto takes a GPU if there is one."
     ),
 ]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing beside the results.")]
 Download = Annotated[
     bool, typer.Option("--download", help="Fetch mnist or fashion-mnist with torchvision, if it is installed.")
 ]

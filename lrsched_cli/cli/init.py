@@ -1,9 +1,8 @@
-"""``lrsched init``: a commented file to start from."""
+"""``lrsched init``: a commented file to start from, or one of the examples."""
 
 from __future__ import annotations
 
 import sys
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +12,7 @@ from lrsched_cli.cli.command import made
 from lrsched_cli.cli.talk import say
 from lrsched_cli.errors import SpecError
 from lrsched_cli.files import write_whole
+from lrsched_cli.targets import DEFAULT_FILE, EXAMPLES, complete_example, example_file, example_names, read_example
 
 
 def command(args: list[str]) -> Any:
@@ -21,17 +21,35 @@ def command(args: list[str]) -> Any:
 
 
 def init(
+    example: Annotated[
+        str | None,
+        typer.Argument(metavar="[EXAMPLE]", help="An example, as --list names it.", autocompletion=complete_example),
+    ] = None,
     output: Annotated[
-        str, typer.Option("--output", "-o", metavar="FILE", help="Where to write it; - is stdout.")
-    ] = "schedules.yaml",
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Where to write it, if not to schedules.yaml or EXAMPLE.yaml; - is stdout.",
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    listed: Annotated[bool, typer.Option("--list", help="List the examples instead.")] = False,
 ) -> None:
-    """Write a commented schedules.yaml to start from."""
-    text = starter()
+    """Write a commented schedules.yaml to start from, or an example.
+
+    An example is an experiment with published figures: plot, table and train take it by its name alone.
+    """
+    if listed:
+        print("\n".join(listing()))  # noqa: T201
+        return
+    file = starter_file() if example is None else example_file(example)
+    text = file.read_text(encoding="utf-8")
     if output == "-":
         sys.stdout.write(text)
         return
-    path = Path(output)
+    path = Path(output or file.name)
     if path.exists() and not force:
         raise SpecError(f"{path} is there already; --force replaces it, -o names another")
     write_whole(path, text.encode())
@@ -39,8 +57,26 @@ def init(
     say(f"try: lrsched plot {path}")
 
 
-def starter() -> str:
+def starter_file() -> Path:
     """The schedules.yaml that the package ships; in a checkout, the one at its top."""
-    packaged = files("lrsched_cli") / "examples" / "schedules.yaml"
-    place = packaged if packaged.is_file() else Path(__file__).parents[2] / "schedules.yaml"
-    return place.read_text(encoding="utf-8")
+    packaged = EXAMPLES / DEFAULT_FILE
+    return packaged if packaged.is_file() else EXAMPLES.parents[1] / DEFAULT_FILE
+
+
+def listing() -> list[str]:
+    """A line for each example: its name, the data that it trains on, and what it is."""
+    rows = [(name, data_of(name), title_of(name)) for name in example_names()]
+    names, data = (max(len(row[column]) for row in rows) for column in (0, 1))
+    return [f"{name:{names}}  {needed:{data}}  {title}" for name, needed, title in rows]
+
+
+def title_of(name: str) -> str:
+    """What the first line of an example says that it is."""
+    with example_file(name).open(encoding="utf-8") as file:
+        return file.readline().removeprefix("#").strip()
+
+
+def data_of(name: str) -> str:
+    """The data that an example trains on, as its file names it."""
+    experiment = next(iter(read_example(name).entries.values())).experiment
+    return experiment.data or "(none)"

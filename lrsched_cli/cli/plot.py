@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,6 +24,11 @@ FORMATS = ("png", "svg", "pdf")
 
 def command(args: list[str]) -> Any:
     """The command for one call with these arguments."""
+    from lrsched_cli.cli.results import results_command
+
+    shown = results_command("plot", args)
+    if shown is not None:
+        return shown
     return made("plot", command_function(plot, args))
 
 
@@ -56,7 +61,7 @@ def plot(
 ) -> None:
     """Draw schedules over each other: NAME.png here unless -o says otherwise, and the terminal."""
     del assign  # carried out where the targets are found
-    _refuse_sizes(width, height, dpi)
+    refuse_sizes(width, height, dpi)
     if terminal and (output is not None or format is not None):
         raise SpecError("draws no file: leave out --output and --format", parameter="--terminal")
     if format is not None and format not in FORMATS:
@@ -66,7 +71,7 @@ def plot(
     traces = traces_of(entries)
     options = PlotOptions(x=x, log_y=log_y, title=title, width=width, height=height, dpi=dpi)
     if not terminal:
-        path = _draw_file(entries, traces, options, output, format)
+        path = drawn_into(lambda: _figure(traces, options), file_stem(entries), output, format)
         if path is not None:
             print(path)  # noqa: T201
     if terminal or (output != "-" and is_terminal(sys.stdout)):
@@ -76,7 +81,8 @@ def plot(
         say_about(entries, traces)
 
 
-def _refuse_sizes(width: float, height: float, dpi: int) -> None:
+def refuse_sizes(width: float, height: float, dpi: int) -> None:
+    """Refuse a picture that nobody can look at."""
     for name, size, least, most in (
         ("--width", width, 2, 100),
         ("--height", height, 1.5, 100),
@@ -90,10 +96,14 @@ def _refuse_sizes(width: float, height: float, dpi: int) -> None:
         )
 
 
-def _draw_file(
-    entries: Sequence[Entry], traces: Sequence[Trace], options: PlotOptions, output: str | None, format: str | None
-) -> Path | None:
-    """Draw the figure into a file, and say which; None where it went to stdout."""
+def _figure(traces: Sequence[Trace], options: PlotOptions) -> Any:
+    from lrsched_cli.show.figure import draw
+
+    return draw(traces, options)
+
+
+def drawn_into(figure: Callable[[], Any], stem: str, output: str | None, format: str | None) -> Path | None:
+    """Draw a figure into a file, and say which; None where it went to stdout. ``stem`` names it in a folder."""
     is_file = output not in (None, "-") and not Path(str(output)).is_dir()
     ending = Path(str(output)).suffix[1:].lower() if is_file else ""
     kind = format or ending or "png"
@@ -101,18 +111,17 @@ def _draw_file(
         raise must("--output", "a png, svg or pdf file", output)
     if format and ending in FORMATS and ending != format:
         raise SpecError(f"is {format}, but {output} ends in {ending}", parameter="--format")
-    from lrsched_cli.show.figure import draw, save
+    from lrsched_cli.show.figure import save
 
-    figure = draw(traces, options)
     if output == "-":
-        save(figure, sys.stdout.buffer, kind)
+        save(figure(), sys.stdout.buffer, kind)
         return None
     path = Path(output) if output is not None else Path()
     if path.is_dir() or str(output).endswith("/"):
-        path /= f"{file_stem(entries)}.{kind}"
+        path /= f"{stem}.{kind}"
     elif not path.suffix:
         path = path.with_suffix(f".{kind}")
-    save(figure, path, kind)
+    save(figure(), path, kind)
     return path
 
 

@@ -201,8 +201,24 @@ def spoken(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def follower(standing: Standing, quiet: bool) -> Plain | Live | None:
+class Silent:
+    """Nothing at all."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def refresh(self) -> None:
+        return None
+
+    def remark(self, text: str) -> None:
+        return None
+
+
+def follower(standing: Standing, quiet: bool) -> Silent | Plain | Live:
     """Whoever shows how a training goes: nobody if it is to be quiet."""
     if quiet:
-        return None
+        return Silent()
     return Live(standing) if is_terminal(sys.stderr) else Plain(standing)

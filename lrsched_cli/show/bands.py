@@ -13,6 +13,8 @@ from lrsched_cli.schedules.ticks import Array
 
 #: Columns that curves are reduced to at most; a panel of a training's figure has fewer pixels.
 COLUMNS = 600
+#: Values further from 0 are drawn there: what fits in a double may not fit in Matplotlib's arithmetic.
+FURTHEST = 1e30
 
 
 @dataclass(frozen=True)
@@ -29,13 +31,17 @@ class Band:
         """Of curves that may end at different epochs; NaN where none has a finite value."""
         values = np.full((len(curves), max(map(len, curves), default=0)), np.nan)
         for row, curve in zip(values, curves, strict=True):
-            row[: len(curve)] = curve
-        values = np.where(np.isfinite(values), values * factor, np.nan)
+            row[: len(curve)] = drawable(curve) * factor
         known = np.isfinite(values).sum(axis=0)
-        with np.errstate(invalid="ignore"):
-            mean = np.where(known > 0, np.nansum(values, axis=0) / np.maximum(known, 1), np.nan)
+        mean = np.where(known > 0, np.nansum(values, axis=0) / np.maximum(known, 1), np.nan)
         low, high = (best.reduce(values, axis=0, initial=np.nan) for best in (np.fmin, np.fmax))
         return cls(np.arange(values.shape[1], dtype=np.float64), mean, low, high)
+
+
+def drawable(curve: Floats) -> Array:
+    """A curve as a picture can hold it: NaN for what is not finite, and nothing further from 0 than it can show."""
+    values = np.asarray(curve, dtype=np.float64)
+    return np.where(np.isfinite(values), np.clip(values, -FURTHEST, FURTHEST), np.nan)
 
 
 def interesting(bands: Sequence[Band]) -> Array:

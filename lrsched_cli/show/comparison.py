@@ -14,7 +14,7 @@ from lrsched_cli.results import DIVERGED, Results, RunResult, Spread, counted
 from lrsched_cli.schedules.ticks import Array
 from lrsched_cli.show import axes as scale
 from lrsched_cli.show.axes import PlotOptions
-from lrsched_cli.show.bands import Band, decades, envelope, interesting, staircase, thinned
+from lrsched_cli.show.bands import Band, decades, drawable, envelope, interesting, staircase, thinned
 from lrsched_cli.show.report import shortened
 from lrsched_cli.show.summary import printable, ticks
 from lrsched_cli.show.theme import FAINT, OVER, style, themed, without_3d
@@ -191,7 +191,7 @@ class _Sheet:
         parts = [part for band in bands for part in (band.low, band.high)] + [band.mean for band in training]
         shown = np.concatenate([*parts, averaged])
         if not np.isfinite(shown).any():  # every run diverged
-            shown = np.concatenate([np.asarray(run.val_loss, dtype=np.float64) for run in self.results.runs])
+            shown = np.concatenate([drawable(run.val_loss) for run in self.results.runs])
             shown = shown[np.isfinite(shown)][:1].repeat(2) * [0.1, 10] if np.isfinite(shown).any() else np.ones(2)
         log = decades(shown) > LOSS_DECADES
         for curves, band in zip(self.schedules, training, strict=False):
@@ -215,7 +215,7 @@ class _Sheet:
     def _rates(self, axes: Axes) -> None:
         found: list[tuple[_Curves, Array]] = []
         for curves in self.schedules:
-            arrays = (np.asarray(run.lr_used, dtype=np.float64) for run in curves.lived or curves.diverged)
+            arrays = (drawable(run.lr_used) for run in curves.lived or curves.diverged)
             found += [(curves, rates) for rates in {rates.tobytes(): rates for rates in arrays if len(rates)}.values()]
         positive = [rates[np.isfinite(rates) & (rates > 0)] for _, rates in found]
         # A cosine ends many decades down, but only for its last updates: what it spans for most of the run counts.
@@ -292,7 +292,7 @@ class _Sheet:
     def _averaged(self, name: str) -> Array:
         """What the averaged weights of each schedule reach, NaN where none are averaged."""
         found = [[run.averaged.get(name, np.nan) for run in curves.lived if run.averaged] for curves in self.schedules]
-        return np.array([Spread.of(values).mean for values in found])
+        return drawable([Spread.of(values).mean for values in found])
 
     def _diamonds(self, axes: Axes, averaged: Array) -> None:
         """What the averaged weights reach, at the end of each schedule's curve."""
@@ -308,7 +308,7 @@ class _Sheet:
         low, high = axes.get_ylim()
         for curves in self.schedules:
             for run in curves.diverged:
-                y = np.asarray(getattr(run, name), dtype=np.float64) * factor
+                y = drawable(getattr(run, name)) * factor
                 if not np.isfinite(y).any():
                     continue
                 last, colour = int(np.flatnonzero(np.isfinite(y))[-1]), curves.look[0]

@@ -135,19 +135,21 @@ class _Sheet:
         rates, (bottom, top) = self.finding.rates, self.limits
         pad = (rates[-1] / rates[0]) ** 0.03 if len(rates) > 1 else 2.0
         left, right = float(rates[0] / pad), float(rates[-1] * pad)
-        most = max(int(self.inner / BESIDE), 2)
+        # Three ticks at least: of fewer, one cannot see that an axis is logarithmic.
+        up = min(max(int(self.inner / BESIDE), 3), 7)
+        across = min(max(int((self.width - LEFT - RIGHT) / APART), 3), 8)
         axes.set_xscale("log")
         axes.set_xlim(left, right)
-        axes.xaxis.set_major_locator(FixedLocator(values := scale.log_ticks(left, right, 8)))
+        axes.xaxis.set_major_locator(FixedLocator(values := scale.log_ticks(left, right, across)))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xticklabels(scale.power_labels(values, powers=True))
         axes.set_xlabel("learning rate")
         if self.log:
             axes.set_yscale("log")
-            values = scale.log_ticks(bottom, top, min(most, 7))
+            values = scale.log_ticks(bottom, top, up)
             labels = scale.power_labels(values, powers=True)
         else:
-            values = scale.linear_ticks(bottom, top, min(most, 7))
+            values = scale.linear_ticks(bottom, top, up)
             labels = scale.rate_labels(values, powers=True)
         axes.set_ylim(bottom, top)
         axes.yaxis.set_major_locator(FixedLocator(values))

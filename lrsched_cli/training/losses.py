@@ -5,7 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-Softplus = torch.nn.functional.softplus
+
+def _softplus(x: Tensor) -> tuple[Tensor, Tensor]:
+    """``log(1 + exp(x))`` and ``exp(-|x|)``, both without overflow.
+
+    Of operations that give a number the same result wherever in a tensor it stands, as torch's own softplus does not.
+    """
+    small = x.abs().neg_().exp_()
+    return torch.relu(x).add_(small.log1p()), small
 
 
 def loss_of(logits: Tensor, y: Tensor) -> Tensor:
@@ -21,7 +28,7 @@ def sample_losses(logits: Tensor, y: Tensor) -> Tensor:
     """The loss of each sample, shape ``(M, B)``."""
     if logits.shape[-1] == 1:
         flat = logits.squeeze(-1)
-        return Softplus(flat, threshold=40.0) - flat * y
+        return _softplus(flat)[0] - flat * y
     picked = logits.gather(2, y.unsqueeze(-1)).squeeze(-1)
     return torch.logsumexp(logits, -1) - picked
 
@@ -37,8 +44,10 @@ def loss_and_gradient(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     batch = logits.shape[1]
     if logits.shape[-1] == 1:
         labels = y.unsqueeze(-1)
-        losses = Softplus(logits, threshold=40.0).addcmul_(logits, labels, value=-1).mean((1, 2))
-        return losses, logits.sigmoid_().sub_(labels).div_(batch)
+        positive, small = _softplus(logits)
+        losses = positive.sub_(logits * labels).mean((1, 2))
+        likely = (small + 1).reciprocal_()
+        return losses, torch.where(logits >= 0, likely, small.mul_(likely)).sub_(labels).div_(batch)
     # With the classes in the middle every pass over them is over whole vectors of samples.
     labels = y.unsqueeze(1)
     logits = logits.transpose(1, 2).contiguous()

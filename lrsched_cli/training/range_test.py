@@ -8,7 +8,9 @@ The rule, with every loss taken as the logarithm of its ratio to the same seed's
 
 - The best rate has the lowest loss, averaged over the seeds and smoothed over its neighbours with weights 1, 2, 1.
 - Its interval holds the rates around it whose loss, paired by seed, is higher by at most three standard errors.
-- There is no answer unless the best rate falls below the loss before training by 1% and by three standard errors.
+- There is no answer unless the best rate falls below the loss before training (and below the loss of guessing, if that
+  is known) by 1% and by three standard errors; nor where it lies at an end of the range or all rates are the same, with
+  fewer than five rates below the first that diverges, and with one seed, which shows no noise.
 
 Rates at and above the first that diverges are left out. Rates that end worse than they began are smoothed apart from
 the others: how bad a bad rate is must not move its neighbours.
@@ -245,8 +247,9 @@ class _Sweep:
     def band(self) -> tuple[Array, Array]:
         factor = np.full_like(self.mean, np.nan)
         if self.judged:
-            factor[: self.usable] = np.exp(self._above_best()[1])
-        with np.errstate(over="ignore"):
+            factor[: self.usable] = self._above_best()[1]
+        with np.errstate(over="ignore"):  # noise may reach to infinity
+            factor = np.exp(factor)
             return self.mean / factor, self.mean * factor
 
     def largest_stable(self) -> float | None:
@@ -274,10 +277,12 @@ class _Sweep:
             return None, f"the highest rate, {rate:.3g}, has the lowest loss: extend the range to {higher:.3g}"
         if best == 0:
             return None, f"the lowest rate, {rate:.3g}, has the lowest loss: extend the range to {lower:.3g}"
+        others = f"from {self.rates[low]:.3g} to {self.rates[high]:.3g} it is the same within three standard errors"
+        if low == high:
+            others = "its neighbours are worse by more than three standard errors"
         reason = (
             f"{rate:.3g} has the lowest loss, smoothed over neighbouring rates: {self.mean[best]:.3g}, the mean of "
-            f"{self.seeds} seeds; from {self.rates[low]:.3g} to {self.rates[high]:.3g} it is the same within three "
-            "standard errors"
+            f"{self.seeds} seeds; {others}"
         )
         if low == 0:
             reason += f"; lower rates may do as well: extend the range to {lower:.3g}"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -14,54 +15,61 @@ import torch
 
 from lrsched_cli.errors import SpecError, TrainingError
 from lrsched_cli.training.jobs import Job
+from lrsched_cli.training.launch import local_rank, rank_and_world
 from lrsched_cli.training.processes import shared
 from lrsched_cli.training.worker import Means, Message, Worker, as_failure
+
+__all__ = ["joined", "local_rank", "rank_and_world", "told_by_first", "train_ranks"]
 
 #: Seconds between two meetings of the ranks, at least.
 MEET_EVERY = 0.2
 
 
-def _whole(name: str) -> int | None:
-    text = os.environ.get(name, "")
-    return int(text) if text.isdigit() else None
+@contextmanager
+def joined(world: int, kind: str) -> Iterator[None]:
+    """All processes in one group while this lasts; a rank that dies ends it on the others with a ``TrainingError``."""
+    if world < 2:
+        yield
+        return
+    import torch.distributed as dist
+
+    try:
+        dist.init_process_group("cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo", timeout=timedelta(days=1))
+        yield
+    finally:
+        if dist.is_initialized():
+            with contextlib.suppress(RuntimeError):  # what is left of a group that lost a member
+                dist.destroy_process_group()
 
 
-def rank_and_world() -> tuple[int, int]:
-    """Which of how many processes this is: 0 of 1 unless ``torchrun`` (or the like) says otherwise."""
-    rank, world = _whole("RANK"), _whole("WORLD_SIZE")
-    if rank is None or world is None or world < 2 or "MASTER_ADDR" not in os.environ:
-        return 0, 1
-    if rank >= world:
-        raise SpecError(f"RANK is {rank} of a WORLD_SIZE of {world}: start it with torchrun")
-    return rank, world
+def told_by_first(world: int, make: Callable[[], Path | None]) -> Path | None:
+    """What the first process makes, on all of them; an error there is one on all of them."""
+    if world < 2:
+        return make()
+    import torch.distributed as dist
 
-
-def local_rank() -> int:
-    """Which of this machine's processes this is."""
-    return (_whole("LOCAL_RANK") or 0) if rank_and_world()[1] > 1 else 0
+    told: list[Any] = [None]
+    if dist.get_rank() == 0:
+        try:
+            told = [make()]
+        except SpecError as error:
+            told = [error]
+    dist.broadcast_object_list(told)
+    if isinstance(told[0], SpecError):
+        raise told[0]
+    return told[0]  # type: ignore[no-any-return]
 
 
 def train_ranks(job: Job, means: Means, stop: Event) -> Iterator[Message]:
-    """Train this rank's share; rank 0 yields what happens on all of them, the others nothing.
-
-    A rank that dies ends the training on all the others with a ``TrainingError``.
-    """
-    import torch.distributed as dist
-
+    """Train this rank's share; rank 0 yields what happens on all of them, the others nothing."""
     rank, world = rank_and_world()
-    backend = "cpu:gloo,cuda:nccl" if means.device.type == "cuda" else "gloo"
     try:
-        dist.init_process_group(backend, timeout=timedelta(days=1))
         yield from _meetings(job, means, stop, rank, world)
     except (RuntimeError, ConnectionError) as error:
         if isinstance(error, torch.OutOfMemoryError):
             raise
         onward = f": lrsched train --resume {means.folder} goes on from the last epoch that was saved"
         raise TrainingError(f"another process of the {world} died{onward if means.folder else ''}") from None
-    finally:
-        if dist.is_initialized():
-            with contextlib.suppress(RuntimeError):  # what is left of a group that lost a member
-                dist.destroy_process_group()
 
 
 def _meetings(job: Job, means: Means, stop: Event, rank: int, world: int) -> Iterator[Message]:

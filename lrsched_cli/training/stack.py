@@ -116,13 +116,12 @@ class Layered(Stack):
 
     def observe(self, x: Tensor, share: float) -> None:
         norms = [layer for layer in self.layers if isinstance(layer, BatchNorm)]
-        usual = [layer.momentum for layer in norms]
         for norm in norms:
-            norm.momentum = share
+            norm.share.fill_(share)
         for layer in self.layers:
             x = layer.forward(x)
-        for norm, momentum in zip(norms, usual, strict=True):
-            norm.momentum = momentum
+        for norm in norms:
+            norm.share.fill_(norm.momentum)
 
 
 def is_layered(module: nn.Module) -> bool:

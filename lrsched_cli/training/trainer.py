@@ -97,9 +97,7 @@ def kept_job(job: Job, folder: Path) -> tuple[Job, str]:
     return replace(job, groups=groups), device
 
 
-def finish(
-    job: Job, messages: Iterator[Message], told: Callable[[Message], None], device: str, notes: Sequence[str] = ()
-) -> Results:
+def finish(job: Job, messages: Iterator[Message], told: Callable[[Message], None], device: str) -> Results:
     """Follow a training to its end and put its results together; ``told`` hears of everything on the way.
 
     Raises ``TrainingError`` where a rate that was used is not the plan's.
@@ -127,7 +125,7 @@ def finish(
             "classes": job.data.classes,
             "steps_per_epoch": job.per_epoch,
         },
-        notes=list(dict.fromkeys([*job.notes, *notes])),
+        notes=list(job.notes),
     )
 
 

@@ -77,8 +77,12 @@ class Means:
     folder: Path | None = None
     resumed: bool = False
 
+    def kept_in(self, folder: Path | None, resumed: bool) -> Means:
+        """The same, with states in a folder."""
+        return Means(self.device, self.way, folder, resumed)
 
-def means_of(job: Job, device: torch.device, folder: Path | None = None, resumed: bool = False) -> tuple[Means, str]:
+
+def means_of(job: Job, device: torch.device) -> tuple[Means, str]:
     """The means for a job, and what to say of how its networks are trained together."""
     prepare(device)
     split = job.data.split(job.runs[0].seed).train
@@ -106,7 +110,7 @@ def means_of(job: Job, device: torch.device, folder: Path | None = None, resumed
     del module
     way, why = way_of(lambda: job.model.make(job.data.shape, job.data.classes).to(dtype=dtype), x, y)
     note = f"the networks are trained {way.how}" + (f": {why}" if why else "")
-    return Means(device, way, folder, resumed), note if job.model.factory is not None else ""
+    return Means(device, way), note if job.model.factory is not None else ""
 
 
 def prepare(device: torch.device) -> None:

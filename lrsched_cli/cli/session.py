@@ -1,0 +1,189 @@
+"""A training as a command line carries it out: planned, followed on the screen, stopped by Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from lrsched_cli.book import Entry
+from lrsched_cli.cli.progress import Standing, follower
+from lrsched_cli.cli.talk import say
+from lrsched_cli.errors import SpecError, TrainingError, must
+from lrsched_cli.experiment import Experiment
+from lrsched_cli.results import Results
+
+if TYPE_CHECKING:
+    from lrsched_cli.training.jobs import Job
+    from lrsched_cli.training.worker import Message
+
+
+def refuse_code(entries: Sequence[Entry], allowed: bool) -> None:
+    """Refuse to run code that a file names, unless the command line says that it may be run."""
+    for entry in entries:
+        for name in ("data", "model"):
+            said = getattr(entry.experiment, name)
+            if said is not None and said.startswith("python:") and not allowed:
+                error = SpecError(f"is {said}, which is run: --allow-code permits that", parameter=name)
+                raise error.locate(file=entry.place.file)
+
+
+class Session:
+    """One call of a verb that trains.
+
+    Attributes
+    ----------
+    leads: whether this process prints and writes; under torchrun only rank 0 does.
+    interrupted: whether it was told to stop.
+    """
+
+    def __init__(self, quiet: bool, workers: int | None) -> None:
+        if workers is not None and not 1 <= workers <= 1024:
+            raise must("--workers", "from 1 to 1024", workers)
+        from lrsched_cli.training.launch import rank_and_world
+
+        self.rank, self.world = rank_and_world()
+        self.leads = self.rank == 0
+        self.quiet, self.workers = quiet or not self.leads, workers
+        self.stop = threading.Event()
+
+    @property
+    def interrupted(self) -> bool:
+        return self.stop.is_set()
+
+    def say(self, line: str) -> None:
+        if not self.quiet:
+            say(line)
+
+    @contextmanager
+    def speaking(self) -> Iterator[None]:
+        """What fails is told once: by the leading process. Says what to install where PyTorch is missing."""
+        try:
+            yield
+        except ModuleNotFoundError as error:
+            if error.name != "torch":
+                raise
+            raise SpecError("training needs PyTorch: pip install 'lrsched-cli[train]'") from None
+        except (SpecError, TrainingError) as error:
+            if self.leads:
+                raise
+            raise typer.Exit(2 if isinstance(error, SpecError) else 70) from None
+
+    def planned(self, entries: Sequence[Entry], experiment: Experiment, download: bool) -> Job:
+        """The job; the first words are out before torch is loaded."""
+        names = ", ".join(entry.name for entry in entries[:6]) + (", ..." if len(entries) > 6 else "")
+        self.say(f"training {names}")
+        from lrsched_cli.training.jobs import plan
+
+        return plan(entries, experiment, download=download)
+
+    def results(
+        self, job: Job, device_name: str, output: Callable[[], Path | None], resume: Path | None = None
+    ) -> tuple[Results | None, Path | None]:
+        """Train a job, new or resumed; None on a process that does not lead.
+
+        ``output`` makes the folder of a new training, or None to keep nothing; it is asked once nothing else can fail.
+        """
+        from lrsched_cli.training import devices, processes, ranks, trainer
+        from lrsched_cli.training.jobs import grouped
+        from lrsched_cli.training.worker import means_of
+
+        if resume is not None:
+            job, began_on = trainer.kept_job(job, resume)
+            device_name = device_name or began_on
+        device = devices.device_of(device_name or "auto", ranks.local_rank())
+        means, how = means_of(job, device)
+        if resume is None:
+            workers = self.world if self.world > 1 else self._workers(job, device.type)
+            job = grouped(job, workers, one=device.type != "cpu" and self.world == 1)
+        with interrupts(self.stop), ranks.joined(self.world, device.type):
+            folder = ranks.told_by_first(self.world, lambda: output() if resume is None else resume)
+            means = means.kept_in(folder, resume is not None)
+            if resume is None and folder is not None and self.leads:
+                trainer.keep(job, folder, device.type)
+            self._tell(job, how, devices.named(device))
+            if self.world > 1:
+                messages = ranks.train_ranks(job, means, self.stop)
+            else:
+                messages = processes.train_here(job, means, self._workers(job, device.type), self.stop)
+            return self._followed(job, messages, devices.named(device), [how] if how else []), folder
+
+    def _workers(self, job: Job, kind: str) -> int:
+        from lrsched_cli.training.processes import can_fork, cores
+
+        if kind != "cpu" or not can_fork():
+            return 1
+        return min(self.workers or cores(), max(len(job.runs) // 2, 1))
+
+    def _tell(self, job: Job, how: str, device: str) -> None:
+        """What is about to be trained, in numbers."""
+        data, experiment = job.data, job.experiment
+        rates = len({run.lr for run in job.runs})
+        counts = [_counted(len(job.entries), "schedule")]
+        counts += [_counted(rates, "rate")] if experiment.lrs and rates > 1 else []
+        counts.append(_counted(len(experiment.seeds or ()), "seed"))
+        made = f"{experiment.model} by {experiment.optimizer} on {device}"
+        self.say(f"{_counted(len(job.runs), 'run')}: {' x '.join(counts)}, {made}")
+        self.say(
+            f"{data.name}: {data.train_size} samples to train on, {data.val_size} held out, "
+            f"{job.per_epoch} updates an epoch, {job.batching.size} samples each"
+        )
+        for note in (*job.notes, how):
+            if note:
+                self.say(f"note: {note}")
+
+    def _followed(self, job: Job, messages: Iterator[Message], device: str, notes: Sequence[str]) -> Results | None:
+        from lrsched_cli.training import trainer
+        from lrsched_cli.training.worker import Remark, Report
+
+        if not self.leads:
+            for _ in messages:
+                pass
+            return None
+        standing = Standing([(run.schedule, run.lr) for run in job.runs], [run.course.epochs for run in job.runs])
+        remarks = list(notes)
+        with follower(standing, self.quiet) as shown:
+
+            def told(message: Message) -> None:
+                if isinstance(message, Report):
+                    standing.take(message)
+                elif isinstance(message, Remark):
+                    remarks.append(message.text)
+                    shown.remark(message.text)
+                shown.refresh()
+
+            results = trainer.finish(job, messages, told, device)
+        results.notes = list(dict.fromkeys([*results.notes, *remarks]))
+        return results
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
+@contextmanager
+def interrupts(stop: threading.Event) -> Iterator[None]:
+    """Ctrl-C (or a polite kill) ends the training after the epoch; a second one ends it at once."""
+
+    def handle(signum: int, frame: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+        say("stopping after this epoch; again to stop now")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before: dict[int, Callable[..., Any] | int | None] = {
+        number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,445 @@
+"""The learning-rate range test: by hand, on curves whose best rate is known, on noise, and on real training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lrsched_cli.training.range_test import Finding, analyse
+from tests.support import message_of
+
+NAN, INF = float("nan"), float("inf")
+
+
+def found(changes: Any, initial: Any = None, rates: Any = None, **chance: float) -> Finding:
+    """What is found of ``(R, S)`` logarithms of the loss after training over the loss before, at 1e-1, 1, 10, ..."""
+    changes = np.asarray(changes, dtype=float)
+    changes = changes[:, None] if changes.ndim == 1 else changes
+    initial = np.full(changes.shape[1], 2.0) if initial is None else np.asarray(initial)
+    rates = 10.0 ** np.arange(-1, len(changes) - 1) if rates is None else rates
+    return analyse(rates, initial, initial * np.exp(changes), **chance)
+
+
+def twice(*changes: float) -> np.ndarray:
+    """Two seeds that agree."""
+    return np.column_stack([changes, changes])
+
+
+# By hand.
+
+
+def test_the_curve_and_its_lowest_point() -> None:
+    finding = found(twice(0, -1, -2, -1.5, 0))
+    expected = [-1 / 3, -1, -6.5 / 4, -5 / 4, -0.5]  # weights 1, 2, 1; an end has one neighbour
+    np.testing.assert_allclose(finding.smoothed, 2 * np.exp(expected), rtol=1e-14)
+    np.testing.assert_allclose(finding.mean, 2 * np.exp([0, -1, -2, -1.5, 0]), rtol=1e-14)
+    np.testing.assert_allclose(finding.low, finding.mean, rtol=1e-14)  # seeds that agree show no noise
+    assert finding.best == finding.suggestion == 10
+    assert finding.interval == (10, 10)
+    assert finding.largest_stable == 1000
+    assert not finding.diverged.any()
+    assert finding.reason == (
+        "10 has the lowest loss, smoothed over neighbouring rates: 0.271, the mean of 2 seeds; its neighbours are "
+        "worse by more than three standard errors"
+    )
+
+
+@pytest.mark.parametrize(("shift", "upper"), [(0.98, 10), (1.02, 100)])
+def test_the_end_of_the_interval(shift: float, upper: float) -> None:
+    """One seed alone is worse by ``shift`` at the rate above the best: the mean by 1 + shift/2.
+
+    The two differences have a standard deviation of shift/sqrt(2), their mean a standard error of shift/2: it is the
+    same within three of them where 1 + shift/2 <= 1.5 shift, so from 1 on.
+    """
+    finding = found([[0, 0], [-1, -1], [-2, -2], [-1, -1 + shift], [0, 0]])
+    assert finding.interval is not None
+    assert finding.interval[1] == upper
+    assert finding.low[3] == pytest.approx(2 * np.exp(-1 + shift / 2 - 1.5 * shift))
+    assert finding.high[3] == pytest.approx(2 * np.exp(-1 + shift / 2 + 1.5 * shift))
+
+
+def test_the_noise_around_the_best_rate_is_a_floor() -> None:
+    """The seeds agree at the rate above the best by chance; second differences of the others show the noise.
+
+    They differ by 2e at the rates 0, 2, 3, 4 and 6, so by 2e, -e, 0, -e and 2e in the second differences.
+    """
+    e = 0.3
+    y = np.array([0.0, -1.0, -2.0, -3.0, -2.0, -1.0, 0.0])
+    finding = found(np.column_stack([y, y + 2 * e * np.array([1, 0, 1, 1, 1, 0, 1])]))
+    # The median of the variances is e^2/2, a second difference has 1.5 times the variance of a loss, and the last
+    # factor makes a median a mean.
+    pooled = e**2 / 2 / 1.5 / (1 - 2 / 9) ** 3
+    reach = 3 * np.sqrt(2 * pooled / 2)
+    assert finding.low[4] == pytest.approx(finding.mean[4] / np.exp(reach))
+
+
+def test_a_cliff_does_not_move_its_neighbour() -> None:
+    """The best rate may stand right before rates that are worse than no training, or that diverge."""
+    falls = [0, -0.1, -0.2, -0.3, -0.4]
+    for cliff in (0.5, 50.0, INF, NAN):
+        finding = found(twice(*falls, cliff, cliff))
+        assert finding.suggestion == finding.largest_stable == 1000
+        assert finding.smoothed[4] == pytest.approx(2 * np.exp((2 * -0.4 - 0.3) / 3))
+    assert finding.reason.endswith("; the next higher rate, 1e+04, diverges")
+    np.testing.assert_array_equal(finding.diverged, [False] * 5 + [True] * 2)
+    assert np.isnan(finding.smoothed[5:]).all()
+
+
+def test_chaos_beyond_the_best_rate_is_not_its_noise() -> None:
+    chaos = [[1, 3], [3, 1], [2, 5]]
+    finding = found([[0, 0], [-0.5, -0.5], [-1, -1], [-1.5, -1.5], [-2, -2], *chaos])
+    np.testing.assert_allclose(finding.low[:5], finding.mean[:5], rtol=1e-14)
+    assert finding.interval == (1000, 1000)
+
+
+def test_rates_above_one_that_diverges_are_not_trusted() -> None:
+    finding = found([[0, 0], [-1, -1], [-2, -2], [-1, -1], [-0.5, -0.5], [-3, INF], [-5, -5]])
+    assert finding.suggestion == 10
+    assert finding.largest_stable == 1000
+
+
+def test_where_the_loss_ends_worse_than_it_began() -> None:
+    assert found(twice(0, -1, -2, -1, -0.1, 0.5, 0.1)).largest_stable == 1000
+    # Below the best rate this is no reason: statistics of a batch norm may settle badly.
+    assert found(twice(0.2, 0.1, -1, -2, -1, 0.5)).largest_stable == 1000
+    assert found(twice(0, 0, 0, 0, 0.5, 1)).largest_stable == 100
+    assert found(twice(0.5, 0.5, 0.5, 1, 2)).largest_stable is None
+
+
+def test_a_loss_of_zero() -> None:
+    finding = found(twice(0, -1, -INF, -INF, -INF, -1, 0))
+    assert finding.suggestion == 100
+    assert finding.mean[3] == pytest.approx(2e-6)
+
+
+# No answer, each for its reason.
+
+
+FEW, START = "lie below the first that diverges", "the loss before training"
+NOTHING, HIGHER, LONGER = (
+    "nothing is learned: the best rate, ",
+    "try higher rates or more epochs",
+    "try more epochs or more seeds",
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "best", "interval", "reason"),
+    [
+        (twice(NAN, INF, NAN, NAN, INF), None, None, "even the lowest rate, 0.1, diverges: extend the range to 0.01"),
+        (
+            twice(0, -1, -2, NAN, NAN, NAN), None, None,
+            f"only 3 of 6 rates {FEW}, 100, and 5 are needed: extend the range to 0.01",
+        ),
+        (
+            twice(-4, -3, -2, -1, NAN, -2), None, None,
+            f"only 4 of 6 rates {FEW}, 1e+03, and 5 are needed: extend the range to 0.01",
+        ),
+        (twice(0, -1), None, None, "a curve needs 5 rates or more, got 2"),
+        (
+            [0, -1, -2, -1, 0], 10, None,
+            "one seed does not show the noise: 10, with the lowest loss, is a guess; try 3 seeds",
+        ),
+        (
+            twice(0, -1, -2, -3, -4), 1000, (1000, 1000),
+            "the highest rate, 1e+03, has the lowest loss: extend the range to 1e+04",
+        ),
+        (
+            twice(-4, -3, -2, -1, 0), 0.1, (0.1, 0.1),
+            "the lowest rate, 0.1, has the lowest loss: extend the range to 0.01",
+        ),
+        (
+            twice(-1, -1, -1, -1, -1), 0.1, (0.1, 1000),
+            "all rates end alike within the noise of 2 seeds: extend the range to 0.01 and 1e+04",
+        ),
+        (
+            twice(0, 0, -0.004, -0.008, -0.008), 1000, None,
+            NOTHING + f"1e+03, ends 0.8% below {START}, and the least that counts is 1%: {HIGHER}",
+        ),
+        (
+            twice(0, 0, -0.004, -0.008, 0, 0.1), 100, None,
+            NOTHING + f"100, ends 0.5% below {START}, and the least that counts is 1%: {LONGER}",
+        ),
+        (
+            [[0.02], [0.04], [0.5], [1], [2]], 0.1, None,
+            NOTHING + f"0.1, ends 2.7% above {START}, and the least that counts is 1%: {LONGER}",
+        ),
+        # The differences over the seeds are 0.3, -0.3, 0.6, 0.4, -0.3, their second differences 0.75, -0.55, -0.25:
+        # one loss has the variance 0.55^2/3/(7/9)^3 = 0.214, three standard errors are 1.39, and exp(-1.39) is 25%.
+        (
+            [[0.1, -0.2], [-0.1, 0.2], [0.2, -0.4], [0.2, -0.2], [-0.2, 0.1]], 10, None,
+            NOTHING + f"10, ends 3.7% below {START}, and the noise of 2 seeds is 75%: {HIGHER}",
+        ),
+    ],
+)  # fmt: skip
+def test_no_answer(changes: Any, best: float | None, interval: Any, reason: str) -> None:
+    finding = found(changes)
+    assert finding.suggestion is None
+    assert finding.best == best
+    assert finding.interval == interval
+    assert finding.reason == reason
+
+
+def test_advice_where_only_the_lowest_rate_learns_a_little() -> None:
+    rng = np.random.default_rng(0)
+    changes = np.array([-0.2, 1, 2, 3, 4, 5])[:, None] + rng.normal(0, 0.3, (6, 3))
+    assert found(changes, [2, 2, 2]).reason.endswith(": try lower rates")
+
+
+def test_one_seed_has_no_noise_and_no_interval() -> None:
+    finding = found([0, -1, -2, -1, 0])
+    assert np.isnan(finding.low).all()
+    assert np.isnan(finding.high).all()
+    assert np.isfinite(finding.smoothed).all()
+    assert finding.largest_stable == 1000
+
+
+def test_reaching_the_loss_of_guessing_is_no_learning() -> None:
+    """Ten classes: ln 10 is the loss of a guess, and a network that starts at 2.6 has to unlearn first."""
+    finals = np.array([2.6, 2.5, 2.4, 2.35, 2.33, 2.4, 3.0])
+    changes = twice(*np.log(finals / 2.6))
+    assert found(changes, [2.6, 2.6]).suggestion == 1000
+    finding = found(changes, [2.6, 2.6], chance=np.log(10))
+    assert finding.suggestion is None
+    assert finding.reason == (
+        "nothing is learned: the best rate, 1e+03, ends 2.2% above the loss of guessing, and the least that counts "
+        "is 1%: try more epochs or more seeds"
+    )
+    flat = twice(0, 0, -0.004, -0.008, 0, 0.1)
+    assert found(flat, chance=3.0).reason == found(flat).reason, "a guess that is worse than the start is no bar"
+    assert found(changes, [2.6, 2.6], chance=2.45).suggestion == 1000
+
+
+# Curves whose best rate is known, with noise.
+
+
+def noise(rng: np.random.Generator, rates: int, seeds: int, sd: float, correlation: float) -> np.ndarray:
+    """Normal noise ``(R, S)`` that is correlated between neighbouring rates, as runs of one seed are."""
+    values = rng.normal(0, sd, (rates, seeds))
+    for i in range(1, rates):
+        values[i] = correlation * values[i - 1] + np.sqrt(1 - correlation**2) * values[i]
+    return values
+
+
+GRID = np.geomspace(1e-5, 10, 25)
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.5, 0.9, 1.0])
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+def test_noise_has_no_answer(seeds: int, correlation: float) -> None:
+    rng = np.random.default_rng(seeds)
+    answers = [
+        found(noise(rng, 25, seeds, 0.2, correlation), 2.3 * np.exp(rng.normal(0, 0.2, seeds)), GRID).suggestion
+        for _ in range(200)
+    ]
+    assert sum(answer is not None for answer in answers) <= 10
+
+
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+def test_noise_that_starts_apart_has_no_answer(seeds: int) -> None:
+    """The loss before training is one more draw of the noise, by which every fall is off together."""
+    rng = np.random.default_rng(seeds)
+    answers = 0
+    for _ in range(200):
+        initial = 2.3 * np.exp(rng.normal(0, 0.2, seeds))
+        answers += analyse(GRID, initial, 2.3 * np.exp(noise(rng, 25, seeds, 0.2, 0.5))).suggestion is not None
+    assert answers <= 10
+
+
+def bowl(place: float) -> np.ndarray:
+    return np.minimum((np.log10(GRID) - place) ** 2 - 2, 0)
+
+
+def plateau(place: float) -> np.ndarray:
+    x = np.log10(GRID)
+    return np.where(
+        x < place - 1, np.minimum(-2 + 3 * (place - 1 - x), 0), np.where(x > place, 4 * (x - place) - 2, -2)
+    )
+
+
+def cliff(place: float) -> np.ndarray:
+    x = np.log10(GRID)
+    return np.where(x <= place, np.minimum(-(x + 4), 0), NAN)
+
+
+def trench(place: float) -> np.ndarray:
+    x = np.log10(GRID)
+    return np.where(x <= place, np.minimum(-(x + 4), 0), np.minimum(6 * (x - place) - 1, 3))
+
+
+@pytest.mark.parametrize("curve", [bowl, plateau, cliff, trench])
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+@pytest.mark.parametrize(("sd", "correlation"), [(0.03, 0.0), (0.1, 0.0), (0.1, 0.9)])
+def test_the_best_rate_of_a_clean_curve_is_found(curve: Any, seeds: int, sd: float, correlation: float) -> None:
+    """Within a step of the grid in 95 of 100 trials, and inside the interval in 90."""
+    rng = np.random.default_rng(seeds)
+    near = covered = 0
+    for _ in range(100):
+        expected = curve(rng.uniform(-2.5, -0.5))
+        own = rng.normal(0, 0.2, seeds)  # some seeds have easier validation data
+        runs = 2.3 * np.exp(expected[:, None] + own + noise(rng, 25, seeds, sd, correlation))
+        finding = analyse(GRID, 2.3 * np.exp(rng.normal(0, 0.05, seeds)), runs)
+        truth = np.flatnonzero(expected <= np.nanmin(expected) + 1e-9)
+        if finding.suggestion is None or finding.interval is None:
+            continue
+        near += truth[0] - 1 <= np.searchsorted(GRID, finding.suggestion) <= truth[-1] + 1
+        low, high = np.searchsorted(GRID, finding.interval)
+        covered += bool(((truth >= low) & (truth <= high)).any())
+    assert near >= 95
+    assert covered >= 90
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_the_flat_start_never_wins(seeds: int) -> None:
+    """Rates too low to learn, most of the grid, against a few that learn a little, and chaos above."""
+    rng = np.random.default_rng(seeds)
+    for _ in range(100):
+        changes = np.concatenate([np.zeros(17), [-0.1, -0.3, -0.5, -0.3, 0.5, 1.0, 2.0, 3.0]])[:, None]
+        spread = np.concatenate([np.full(17, 1e-4), np.full(4, 0.03), np.full(4, 0.5)])[:, None]
+        finding = found(changes + spread * rng.normal(size=(25, seeds)), np.full(seeds, 2.3), GRID)
+        assert finding.best is not None
+        assert finding.best >= GRID[17]
+        assert finding.suggestion in (None, *GRID[18:21])
+
+
+# What holds for any losses.
+
+LOSSES = st.one_of(
+    st.floats(0, 10), st.floats(0, allow_nan=False, allow_infinity=False), st.sampled_from([0.0, 5e-324, NAN, INF])
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data(), count=st.integers(1, 12), seeds=st.integers(1, 4))
+def test_any_losses_have_a_finding(data: st.DataObject, count: int, seeds: int) -> None:
+    final = np.array(data.draw(st.lists(LOSSES, min_size=count * seeds, max_size=count * seeds))).reshape(count, seeds)
+    initial = np.array(data.draw(st.lists(st.floats(1e-100, 1e100), min_size=seeds, max_size=seeds)))
+    finding = analyse(np.geomspace(1e-3, 1, count), initial, final)
+    assert finding.reason
+    assert "\n" not in finding.reason
+    assert finding.mean.shape == finding.smoothed.shape == finding.low.shape == finding.high.shape == (count,)
+    if finding.suggestion is not None:
+        assert finding.suggestion == finding.best
+        assert finding.interval is not None
+    if finding.interval is not None and finding.best is not None:
+        assert finding.interval[0] <= finding.best <= finding.interval[1]
+        assert finding.largest_stable is not None
+        assert finding.largest_stable >= finding.best
+
+
+def test_the_order_of_the_seeds_and_the_unit_of_the_loss_do_not_matter() -> None:
+    rng = np.random.default_rng(1)
+    changes, initial = bowl(-1)[:, None] + rng.normal(0, 0.1, (25, 4)), np.array([2.0, 2.1, 2.2, 2.3])
+    finding = found(changes, initial, GRID)
+    turned = found(changes[:, ::-1], initial[::-1], GRID)
+    scaled = found(changes, 1000 * initial, GRID)
+    for other in (turned, scaled):
+        assert (other.suggestion, other.interval) == (finding.suggestion, finding.interval)
+        assert other.largest_stable == finding.largest_stable
+    np.testing.assert_allclose(scaled.smoothed, 1000 * finding.smoothed, rtol=1e-12)
+    np.testing.assert_allclose(turned.low, finding.low, rtol=1e-12)
+
+
+def test_the_arrays_are_copies() -> None:
+    rates, initial, final = GRID.copy(), np.ones(2), np.ones((25, 2))
+    finding = analyse(rates, initial, final)
+    rates[:], initial[:], final[:] = 7, 7, 7
+    assert finding.rates[0] == 1e-5
+    assert finding.initial[0] == finding.final[0, 0] == 1
+
+
+SHAPES = "rates, initial and final must have the shapes (R,), (S,) and (R, S), got "
+RATES = "rates must be increasing, from 1e-100 to 1e+100 at most, got "
+
+
+@pytest.mark.parametrize(
+    ("rates", "initial", "final", "message"),
+    [
+        ([], [1], [], SHAPES + "(0,), (1,), (0,)"),
+        ([0.1], [], [[]], SHAPES + "(1,), (0,), (1, 0)"),
+        ([0.1, 1], [1], [[1, 1]], SHAPES + "(2,), (1,), (1, 2)"),
+        (0.1, 1, 1, SHAPES + "(), (), ()"),
+        ([1, 0.1], [1], [[1], [1]], RATES + "[1.0, 0.1]"),
+        ([1, 1], [1], [[1], [1]], RATES + "[1.0, 1.0]"),
+        ([0, 1], [1], [[1], [1]], RATES + "[0.0, 1.0]"),
+        ([-1], [1], [[1]], RATES + "[-1.0]"),
+        ([NAN], [1], [[1]], RATES + "[nan]"),
+        ([1, NAN, 2], [1], [[1], [1], [1]], RATES + "[1.0, nan, 2.0]"),
+        ([1, INF], [1], [[1], [1]], RATES + "[1.0, inf]"),
+        ([1], [1, NAN], [[1, 1]], "the loss before training must be from 1e-100 to 1e+100, got nan"),
+        ([1], [0], [[1]], "the loss before training must be from 1e-100 to 1e+100, got 0.0"),
+        ([1], [INF], [[1]], "the loss before training must be from 1e-100 to 1e+100, got inf"),
+        ([1], [1], [[-0.5]], "a loss must be >= 0, got -0.5"),
+        (["a"], [1], [[1]], "rates and losses must be arrays of numbers"),
+        ([1], [1], [[1], [1, 2]], "rates and losses must be arrays of numbers"),
+        ([1], [1], None, SHAPES + "(1,), (1,), ()"),
+    ],
+)  # fmt: skip
+def test_mistakes(rates: Any, initial: Any, final: Any, message: str) -> None:
+    assert message_of(analyse, rates, initial, final) == message
+
+
+@pytest.mark.parametrize("chance", [0.0, -1.0, NAN, INF])
+def test_a_loss_of_guessing_that_is_none(chance: float) -> None:
+    text = message_of(analyse, [0.1], [1.0], [[1.0]], chance=chance)
+    assert text == f"chance must be from 1e-100 to 1e+100, got {chance}"
+
+
+# Real training.
+
+
+def softmax_regression(
+    x: np.ndarray, y: np.ndarray, rates: np.ndarray, seed: int, epochs: int = 3
+) -> tuple[float, np.ndarray]:
+    """Train softmax regressions by plain SGD, one at each rate; the validation loss before, and those after."""
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(x))
+    val, train = order[: len(x) // 5], order[len(x) // 5 :]
+    weights = np.tile(rng.uniform(-1, 1, (1, x.shape[1], 10)) / np.sqrt(x.shape[1]), (len(rates), 1, 1))
+
+    def probabilities(rows: np.ndarray) -> np.ndarray:
+        logits = x[rows] @ weights
+        odds = np.exp(logits - logits.max(axis=2, keepdims=True))
+        return odds / odds.sum(axis=2, keepdims=True)
+
+    def losses() -> np.ndarray:
+        return -np.log(np.maximum(probabilities(val)[:, np.arange(len(val)), y[val]], 1e-300)).mean(axis=1)
+
+    before = losses()[0]
+    for _ in range(epochs):
+        for rows in np.array_split(rng.permutation(train), len(train) // 64):
+            slope = probabilities(rows)
+            slope[:, np.arange(len(rows)), y[rows]] -= 1
+            weights -= rates[:, None, None] * (x[rows].T @ slope) / len(rows)
+    return before, losses()
+
+
+def digits(shuffled: bool) -> Finding:
+    datasets = pytest.importorskip("sklearn.datasets")
+    x, y = datasets.load_digits(return_X_y=True)
+    x = x / 16
+    rates = np.geomspace(1e-4, 100, 19)
+    pairs = []
+    for seed in range(3):
+        labels = np.random.default_rng(seed).permutation(y) if shuffled else y
+        pairs.append(softmax_regression(x, labels, rates, seed))
+    initial, final = zip(*pairs, strict=True)
+    return analyse(rates, initial, np.column_stack(final), chance=float(np.log(10)))
+
+
+def test_a_real_job() -> None:
+    finding = digits(shuffled=False)
+    assert finding.suggestion is not None
+    assert 0.2 <= finding.suggestion <= 5
+    best = np.argmin(finding.final.mean(axis=1))
+    assert abs(np.log10(finding.suggestion / finding.rates[best])) <= 1 / 3 + 1e-9  # a step of the grid
+
+
+def test_the_same_job_with_shuffled_labels() -> None:
+    finding = digits(shuffled=True)
+    assert finding.suggestion is None
+    assert finding.reason.startswith("nothing is learned: ")
