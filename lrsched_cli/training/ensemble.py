@@ -12,10 +12,11 @@ from torch import Tensor
 
 from lrsched_cli.training.data import Data
 from lrsched_cli.training.feed import Batching, Feed, Samples
+from lrsched_cli.training.graph import Looped
 from lrsched_cli.training.losses import hits, sample_losses
 from lrsched_cli.training.models import Model
 from lrsched_cli.training.rates import Course
-from lrsched_cli.training.stack import Stack
+from lrsched_cli.training.stack import OneByOne, Stack
 from lrsched_cli.training.updates import UPDATES, Hyper, Rates
 
 
@@ -78,11 +79,13 @@ class Ensemble:
         self.cycled = any(member.course.schedule.momentum is not None for member in members)
         self.update = UPDATES[setup.optimizer](self.stack.params, self.stack.grads, setup.hyper, self.cycled)
         self._owner = torch.tensor(self.owners, device=setup.device)
-        self._dims = sorted({view.dim() for view in self.stack.params.views})
+        self.dims = sorted({view.dim() for view in self.stack.params.views})
         averaging = any(member.course.schedule.averages_from is not None for member in members)
         #: The mean of each member's weights so far, and of how many epochs it is; None where nobody averages.
         self.average = self.stack.params.like() if averaging else None
         self.averaged = np.zeros(len(members), dtype=np.int64)
+        #: On a GPU an epoch is captured; None where every update is launched by itself.
+        self.looped = Looped(self) if setup.device.type == "cuda" and setup.way is not OneByOne else None
         self.epoch = 0
         self.alive = np.ones(len(members), dtype=bool)
         self.history: list[dict[str, list[float]]] = [{} for _ in members]
@@ -151,7 +154,9 @@ class Ensemble:
         torch.manual_seed(self.members[0].seed * 1_000_003 + self.epoch)  # for what the network itself draws
         losses = self._run(lr, momentum)
         weights = torch.tensor(self._sizes(), dtype=torch.float64)
-        train_loss = (losses.to("cpu", torch.float64) * weights.unsqueeze(1)).sum(0) / weights.sum()
+        # A row a member: down the columns, how a sum is rounded depends on how many stand beside each other.
+        rows = losses.to("cpu", torch.float64).t().contiguous()
+        train_loss = (rows * weights).sum(1) / weights.sum()
         self._take_average()
         self.epoch += 1
         self._record(train_loss.numpy())
@@ -247,11 +252,20 @@ class Ensemble:
     def _shaped(self, rows: np.ndarray) -> list[dict[int, Tensor]]:
         """For each update, one number a member in the shapes that broadcast over the stacked parameters."""
         table = torch.from_numpy(np.ascontiguousarray(rows)).to(self.setup.device, self.setup.dtype)
-        by_dim = {d: table.view(*table.shape, *[1] * (d - 1)).unbind(0) for d in self._dims}
+        by_dim = {d: table.view(*table.shape, *[1] * (d - 1)).unbind(0) for d in self.dims}
         return [{d: cells[i] for d, cells in by_dim.items()} for i in range(len(rows))]
 
     def _run(self, lr: np.ndarray, momentum: np.ndarray | None) -> Tensor:
         """All updates of the epoch; the loss of each, ``(updates, M)``."""
+        if self.looped is not None:
+            try:
+                return self.looped.run(lr, momentum)
+            except torch.OutOfMemoryError:
+                raise
+            except RuntimeError:
+                if self.epoch:
+                    raise
+                self.looped = None  # a network that cannot be captured: its updates are launched one by one
         t = self.course.span(self.epoch)[0]
         rates, numbers = self._shaped(lr), lr.tolist()
         momenta: Sequence[Any] = [None] * len(lr) if momentum is None else self._shaped(momentum)

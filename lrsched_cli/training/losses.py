@@ -5,14 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-
-def _softplus(x: Tensor) -> tuple[Tensor, Tensor]:
-    """``log(1 + exp(x))`` and ``exp(-|x|)``, both without overflow.
-
-    Of operations that give a number the same result wherever in a tensor it stands, as torch's own softplus does not.
-    """
-    small = x.abs().neg_().exp_()
-    return torch.relu(x).add_(small.log1p()), small
+binary_cross_entropy = torch.nn.functional.binary_cross_entropy_with_logits
 
 
 def loss_of(logits: Tensor, y: Tensor) -> Tensor:
@@ -27,10 +20,11 @@ def loss_of(logits: Tensor, y: Tensor) -> Tensor:
 def sample_losses(logits: Tensor, y: Tensor) -> Tensor:
     """The loss of each sample, shape ``(M, B)``."""
     if logits.shape[-1] == 1:
-        flat = logits.squeeze(-1)
-        return _softplus(flat)[0] - flat * y
-    picked = logits.gather(2, y.unsqueeze(-1)).squeeze(-1)
-    return torch.logsumexp(logits, -1) - picked
+        return binary_cross_entropy(logits.squeeze(-1), y, reduction="none")
+    # Shifted as log_softmax shifts them, or a small loss would drown in the rounding of large logits.
+    shifted = logits - logits.amax(-1, keepdim=True).detach()
+    picked = shifted.gather(2, y.unsqueeze(-1)).squeeze(-1)
+    return shifted.exp().sum(-1).log() - picked
 
 
 def hits(logits: Tensor, y: Tensor) -> Tensor:
@@ -44,10 +38,13 @@ def loss_and_gradient(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     batch = logits.shape[1]
     if logits.shape[-1] == 1:
         labels = y.unsqueeze(-1)
-        positive, small = _softplus(logits)
-        losses = positive.sub_(logits * labels).mean((1, 2))
-        likely = (small + 1).reciprocal_()
-        return losses, torch.where(logits >= 0, likely, small.mul_(likely)).sub_(labels).div_(batch)
+        losses = binary_cross_entropy(logits, labels, reduction="none").mean((1, 2))
+        # The likelihood of the other label. Not by torch's sigmoid, which rounds a number by where in a tensor it
+        # stands, nor as a difference from 1, in which a small gradient would lose its digits.
+        sign = 1 - 2 * labels
+        small = logits.abs().neg_().exp_()
+        share = (small + 1).reciprocal_()
+        return losses, torch.where(logits * sign >= 0, share, small.mul_(share)).mul_(sign).div_(batch)
     # With the classes in the middle every pass over them is over whole vectors of samples.
     labels = y.unsqueeze(1)
     logits = logits.transpose(1, 2).contiguous()

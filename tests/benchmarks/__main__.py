@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import platform
 import sys
 from importlib import import_module
@@ -18,6 +19,7 @@ SECTIONS = {
     "peers": "peers",
     "plateau": "plateau",
     "text": "text",
+    "train": "train",
 }
 
 
@@ -30,11 +32,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"of {', '.join(SECTIONS)}; all by default")
     parser.add_argument("--quick", action="store_true", help="fewer repetitions")
+    parser.add_argument("--device", default="cpu", help="where the section train trains: cpu, cuda, ...")
     options = parser.parse_args()
     unknown = [name for name in options.sections if name not in SECTIONS]
     if unknown:
         parser.error(f"unknown section {unknown[0]}: choose from {', '.join(SECTIONS)}")
     print(machine(), flush=True)
+    os.environ["LRSCHED_BENCH_DEVICE"] = options.device
     missed = 0
     for name in options.sections or SECTIONS:
         for table in import_module(f"tests.benchmarks.{SECTIONS[name]}").tables(options.quick):
