@@ -306,7 +306,8 @@ def _sentences(
     first, seeds = rows[best], _seeds(differences)
     test = f"paired t-test over {seeds}" + (", Holm-corrected" if len(differences) > 1 else "")
     if not worse and len(same) > 1:
-        least = p_text(min(found.p for found in same.values())).replace(" = ", " >= ")
+        smallest = min(found.p for found in same.values())
+        least = p_text(smallest) if smallest >= 1 else p_text(smallest).replace(" = ", " >= ")
         return [f"{prefix}no schedule differs from the best: all are inside the noise of {seeds} ({least}, {test})"]
     if not worse and not same:
         return []
@@ -356,13 +357,17 @@ def _diverged(rows: Sequence[Row], names: _Names) -> list[str]:
     return partly + ([f"{_listed(wholly)}: every run {DIVERGED}"] if wholly else [])
 
 
+#: Of more schedules than this only the first and the last are counted out.
+MOST_COUNTED = 6
+
+
 def _counts(rows: Sequence[Row], val_size: int | None, names: _Names) -> str:
     """The accuracies as samples that were classified rightly, of a validation part that is small enough to count."""
     known = [row for row in rows if row.accuracy.n]
     if val_size is None or val_size > COUNTABLE or not known:
         return ""
     texts = []
-    for row in known:
+    for row in known if len(known) <= MOST_COUNTED else (known[0], known[-1]):
         low, high = round(row.accuracy.min * val_size), round(row.accuracy.max * val_size)
         among = f" ({low} to {high})" if row.accuracy.n > 1 else ""
         texts.append(f"{names[row]} {row.accuracy.mean * val_size:.1f}/{val_size}{among}")

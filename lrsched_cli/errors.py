@@ -55,6 +55,10 @@ class TrainingError(Exception):
     """Something that is nobody's mistake and ends a command all the same, told in one line: a process that died."""
 
 
+class LostProcess(TrainingError):
+    """Another of the processes that train together died."""
+
+
 def must(parameter: str, condition: str, given: object) -> SpecError:
     """The error that says what must hold for a parameter and what was given instead."""
     return SpecError(f"must be {condition}, got {shown(given)}", parameter=parameter)

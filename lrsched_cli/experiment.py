@@ -13,6 +13,9 @@ from lrsched_cli.run import is_number
 OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop", "adagrad")
 MONITORS = ("val_loss", "val_accuracy")
 DTYPES = ("float32", "float64")
+#: How samples are scaled, always by what the training part alone says: each feature to mean 0 and standard deviation 1,
+#: everything by the largest absolute value, or not at all.
+SCALINGS = ("standard", "max", "none")
 #: Seeds and rates that one training may try.
 MOST = 100_000
 
@@ -31,6 +34,10 @@ class Experiment:
     drop: tuple[str, ...] | None = _said("Columns of a csv file to leave out.", "A,B,...", "texts")
     data_dir: str | None = _said("Folder with the files of mnist or fashion-mnist.", "FOLDER")
     limit: int | None = _said("Train on so many samples only.", "N", "whole")
+    scaling: str | None = _said(
+        "How samples are scaled, by the training part: standard unless the data has parts of its own.",
+        "|".join(SCALINGS), choices=SCALINGS,
+    )  # fmt: skip
     model: str | None = _said("Model: linear, mlp:64,32, mlp-bn:64, lenet or python:MODULE:FUNCTION.", "NAME")
     optimizer: str | None = _said("Optimizer, torch's own.", "|".join(OPTIMIZERS), choices=OPTIMIZERS)
     momentum: float | None = _said("Momentum of sgd or rmsprop.", "NUMBER", "share")
@@ -50,6 +57,13 @@ class Experiment:
             value = getattr(self, item.name)
             if value is not None:
                 object.__setattr__(self, item.name, _read(item.name, value, item.metadata))
+
+    def check(self) -> None:
+        """Refuse what no single field shows, once all that is said is put together. Raises ``SpecError``."""
+        if self.momentum and self.optimizer not in (None, "sgd", "rmsprop"):
+            raise SpecError(f"{self.optimizer} takes no momentum: sgd and rmsprop do", parameter="momentum")
+        if self.nesterov and self.optimizer not in (None, "sgd"):
+            raise SpecError(f"{self.optimizer} takes no nesterov: sgd does", parameter="nesterov")
         if self.nesterov and not self.momentum:
             raise SpecError("needs a momentum", parameter="nesterov")
         if self.swa_lr is not None and self.swa_start is None:
@@ -79,7 +93,7 @@ class Experiment:
             for name in ("momentum", "nesterov", "weight_decay"):
                 outer_said.pop(name, None)
         if self.data is not None and self.data != outer.data:
-            for name in ("target", "drop", "data_dir", "limit"):
+            for name in ("target", "drop", "data_dir", "limit", "scaling"):
                 outer_said.pop(name, None)
         return replace(Experiment(), **{**outer_said, **self.said})
 

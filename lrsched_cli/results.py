@@ -24,6 +24,8 @@ from lrsched_cli.metrics import decode, read_file
 
 VERSION = 1
 JSON_NAME, CSV_NAME = "results.json", "results.csv"
+#: What was trained, as a file of schedules; it is there before the results are.
+PLAN_NAME = "plan.json"
 #: The largest ``results.json`` that is read: the rates of some 50 million updates.
 MAX_BYTES = 1 << 30
 
@@ -239,8 +241,17 @@ class Results:
 
 def is_results(path: Path) -> bool:
     """Whether a path is a folder that holds the results of a training."""
+    return _holds(path, JSON_NAME)
+
+
+def is_begun(path: Path) -> bool:
+    """Whether a path is the folder of a training that has no results yet."""
+    return _holds(path, PLAN_NAME) and not is_results(path)
+
+
+def _holds(folder: Path, name: str) -> bool:
     try:
-        return (path / JSON_NAME).is_file()
+        return (folder / name).is_file()
     except (OSError, ValueError):  # no permission, or a name that no file can have
         return False
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from lrsched_cli.experiment import EXPERIMENT_FIELDS
 from lrsched_cli.kinds import KINDS
 from lrsched_cli.run import RUN_FIELDS
 from lrsched_cli.schedules import ALIASES
@@ -60,11 +61,18 @@ def schema() -> dict[str, Any]:
             "lr": {**NUMBER, "exclusiveMinimum": 0, "description": RUN_FIELDS["lr"]},
             "defaults": {"type": "object", "description": "Parameters for every entry that takes them."},
             "schedules": {"type": "object", "additionalProperties": ENTRY, "minProperties": 1},
+            **{name: _of_experiment(told) for name, told in EXPERIMENT_FIELDS.items()},
         },
         "additionalProperties": False,
         "required": ["schedules"],
         "$defs": {"run": RUN, "entry": entry},
     }
+
+
+def _of_experiment(told: Mapping[str, Any]) -> dict[str, Any]:
+    """A field of what ``train`` reads beside the schedules."""
+    known = {"enum": list(told["choices"])} if told["choices"] else EXPERIMENT_TYPES[told["type"]]
+    return {**known, "description": told["help"]}
 
 
 def _when(name: str, kind: type[Schedule]) -> dict[str, Any]:
@@ -111,6 +119,20 @@ def _operator(known: Mapping[str, tuple[Param, Any]], *, short: bool) -> dict[st
     return {"anyOf": [TICKS, whole]} if short else whole
 
 
+POSITIVE = {**NUMBER, "minimum": 0}
+RATE = {**NUMBER, "exclusiveMinimum": 0}
+SEEDS: dict[str, Any] = {"type": "array", "items": {"type": "integer", "minimum": 0}}
+EXPERIMENT_TYPES: dict[str, dict[str, Any]] = {
+    "text": {"type": "string"},
+    "texts": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
+    "whole": {"type": "integer", "minimum": 1},
+    "share": {**POSITIVE, "exclusiveMaximum": 1},
+    "positive": POSITIVE,
+    "bool": {"type": "boolean"},
+    "rates": {"anyOf": [RATE, {"type": "array", "items": RATE, "minItems": 1}]},
+    "seeds": {"anyOf": [{"type": "integer", "minimum": 1}, SEEDS]},
+    "duration": TICKS,
+}
 RUN_TYPES: dict[str, dict[str, Any]] = {
     "interval": {"enum": ["step", "epoch"]},
     "drop_last": {"type": "boolean"},

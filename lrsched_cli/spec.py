@@ -97,6 +97,14 @@ def trace_of(spec: Mapping[str, Any], run: Run, place: Place, name: str) -> Trac
     return Trace(name, schedule, clock)
 
 
+def clock_of(spec: Mapping[str, Any], run: Run, place: Place, name: str) -> Clock:
+    """The clock that the trace of an entry has, where its durations cannot be turned to ticks yet."""
+    try:
+        return run.clock(_own_length(_with_metrics(spec, place)))
+    except SpecError as error:
+        raise error.locate(entry=place.name or name, file=place.file, line=_line(spec, error)) from None
+
+
 def _refuse_infinite(schedule: Schedule, clock: Clock) -> None:
     """Refuse a rate that is no number where it is looked at: at the ends, the middle and the first knots of the run."""
     knots = np.empty(0)

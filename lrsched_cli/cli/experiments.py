@@ -65,7 +65,7 @@ Workers = Annotated[
 Device = Annotated[
     str,
     typer.Option(
-        "--device", metavar="cpu|cuda|cuda:N|mps|auto", help="Where to train; auto takes a GPU if there is one."
+        "--device", metavar="DEVICE", help="Where to train: cpu, cuda, cuda:N, mps, or auto, a GPU if there is one."
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing beside the results.")]

@@ -23,7 +23,7 @@ def command(args: list[str]) -> Any:
 def init(
     example: Annotated[
         str | None,
-        typer.Argument(metavar="[EXAMPLE]", help="An example, as --list names it.", autocompletion=complete_example),
+        typer.Argument(metavar="EXAMPLE", help="An example, as --list names it.", autocompletion=complete_example),
     ] = None,
     output: Annotated[
         str | None,

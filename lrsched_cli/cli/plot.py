@@ -26,7 +26,7 @@ def command(args: list[str]) -> Any:
     """The command for one call with these arguments."""
     from lrsched_cli.cli.results import results_command
 
-    shown = results_command("plot", args)
+    shown = results_command("plot", args, plot)
     if shown is not None:
         return shown
     return made("plot", command_function(plot, args))

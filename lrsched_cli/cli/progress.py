@@ -29,6 +29,7 @@ class Standing:
     ----------
     keys: for each run, its schedule and base rate.
     epochs: for each run, its epochs.
+    done, before: for each run, the epochs that are done, and how many of them were when it was gone on with.
     """
 
     keys: Sequence[tuple[str, float]]
@@ -38,11 +39,11 @@ class Standing:
     alive: np.ndarray = field(init=False)
     samples: int = 0
     begun: float = field(default_factory=time.monotonic)
-    _first: int | None = None
 
     def __post_init__(self) -> None:
         self.values = [{} for _ in self.keys]
         self.done = np.zeros(len(self.keys), dtype=int)
+        self.before = np.zeros(len(self.keys), dtype=int)
         self.alive = np.ones(len(self.keys), dtype=bool)
         self.total = np.array(self.epochs)
 
@@ -52,10 +53,11 @@ class Standing:
             self.values[number_] = {name: float(column[i]) for name, column in report.values.items()}
             self.done[number_] = report.epoch
             self.alive[number_] = bool(report.alive[i])
+            if not report.samples:
+                self.before[number_] = report.epoch
         self.samples += report.samples
-        if self._first is None:
-            self._first = int(self.done.sum())
-            self.begun = time.monotonic()
+        if not self.samples:
+            self.begun = time.monotonic()  # judging before training is no part of the speed
 
     @property
     def share(self) -> float:
@@ -70,9 +72,12 @@ class Standing:
 
     @property
     def remaining(self) -> float:
-        """Seconds until the end, at the speed so far."""
-        share = self.share
-        return (time.monotonic() - self.begun) * (1 - share) / share if share > 0 else float("nan")
+        """Seconds until the end, at the speed so far; NaN while that is unknown."""
+        left = (self.total - self.done)[self.alive].sum()
+        made = (self.done - self.before)[self.alive].sum()
+        if left > 0 and made < 1:
+            return float("nan")
+        return float((time.monotonic() - self.begun) * left / max(made, 1))
 
     def rows(self) -> list[tuple[str, float, str, dict[str, float], int]]:
         """For each schedule and rate: its epoch, the means over its living runs, and how many diverged."""
@@ -128,7 +133,7 @@ class Live:
         colour = has_colour(sys.stderr)
         self.standing = standing
         self.unicode = has_unicode(sys.stderr)
-        self.console = Console(file=sys.stderr, no_color=not colour, highlight=False)
+        self.console = Console(file=sys.stderr, color_system="auto" if colour else None, highlight=False)
         self.several = len({lr for _, lr in standing.keys}) > 1
         self.live = RichLive(self._drawn(), console=self.console, auto_refresh=False, transient=True)
         self.last = 0.0
@@ -148,7 +153,7 @@ class Live:
             self.live.update(self._drawn(), refresh=True)
 
     def remark(self, text: str) -> None:
-        self.console.print(f"note: {text}")
+        self.console.print(f"note: {text}", markup=False, soft_wrap=True)
 
     def _drawn(self) -> Any:
         from rich import box

@@ -4,29 +4,40 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from lrsched_cli.cli.command import made
+from lrsched_cli.cli.options import own_options, scan
 from lrsched_cli.cli.plot import FORMATS, drawn_into, refuse_sizes
 from lrsched_cli.cli.talk import has_colour, is_terminal, say
 from lrsched_cli.errors import SpecError
-from lrsched_cli.results import Results, is_results
+from lrsched_cli.kinds import find_kind
+from lrsched_cli.results import Results, is_begun, is_results
 from lrsched_cli.show.axes import PlotOptions
 
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="A training's folder, as lrsched train left it.")]
 
 
-def results_command(verb: str, args: list[str]) -> Any | None:
-    """The command that shows a training, if the arguments name the folder of one; else None."""
-    folders = [arg for arg in args if not arg.startswith("-") and is_results(Path(arg))]
+def results_command(verb: str, args: list[str], worker: Callable[..., None]) -> Any | None:
+    """The command that shows a training, if the arguments name the folder of one; else None.
+
+    ``worker`` is the verb's function for schedules, whose options are not taken for folders either.
+    """
+    show = plot_results if verb == "plot" else table_results
+    words, _ = scan(args, own_options(worker) | own_options(show))
+    folders = [word for word in words if is_results(Path(word))]
     if not folders:
+        for word in words:
+            if is_begun(Path(word)) and find_kind(word) is None:
+                raise SpecError(f"{word} holds a training without results: lrsched train --resume {word} goes on")
         return None
     if len(folders) > 1:
         raise SpecError(f"{verb} shows one training at a time, got {' and '.join(folders)}")
-    return made(verb, plot_results if verb == "plot" else table_results)
+    return made(verb, show)
 
 
 def plot_results(

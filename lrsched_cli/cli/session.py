@@ -14,7 +14,7 @@ import typer
 from lrsched_cli.book import Entry
 from lrsched_cli.cli.progress import Standing, follower
 from lrsched_cli.cli.talk import say
-from lrsched_cli.errors import SpecError, TrainingError, must
+from lrsched_cli.errors import LostProcess, SpecError, TrainingError, must
 from lrsched_cli.experiment import Experiment
 from lrsched_cli.results import Results
 
@@ -70,7 +70,8 @@ class Session:
                 raise
             raise SpecError("training needs PyTorch: pip install 'lrsched-cli[train]'") from None
         except (SpecError, TrainingError) as error:
-            if self.leads:
+            # The next one speaks too where a process died, as it may be the leading one.
+            if self.leads or (self.rank == 1 and isinstance(error, LostProcess)):
                 raise
             raise typer.Exit(2 if isinstance(error, SpecError) else 70) from None
 
@@ -101,7 +102,7 @@ class Session:
         if resume is None:
             workers = self.world if self.world > 1 else self._workers(job, device.type)
             job = grouped(job, workers, one=device.type != "cpu" and self.world == 1)
-        with interrupts(self.stop), ranks.joined(self.world, device.type):
+        with interrupts(self.stop, self.leads), ranks.joined(self.world, device.type):
             folder = ranks.told_by_first(self.world, lambda: output() if resume is None else resume)
             means = means.kept_in(folder, resume is not None)
             if resume is None and folder is not None and self.leads:
@@ -167,14 +168,15 @@ def _counted(count: int, noun: str) -> str:
 
 
 @contextmanager
-def interrupts(stop: threading.Event) -> Iterator[None]:
+def interrupts(stop: threading.Event, aloud: bool) -> Iterator[None]:
     """Ctrl-C (or a polite kill) ends the training after the epoch; a second one ends it at once."""
 
     def handle(signum: int, frame: object) -> None:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
-        say("stopping after this epoch; again to stop now")
+        if aloud:
+            say("stopping after this epoch; again to stop now")
 
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -30,7 +30,7 @@ def command(args: list[str]) -> Any:
     """The command for one call with these arguments."""
     from lrsched_cli.cli.results import results_command
 
-    shown = results_command("table", args)
+    shown = results_command("table", args, table)
     if shown is not None:
         return shown
     return made("table", command_function(table, args))

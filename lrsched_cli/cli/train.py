@@ -16,7 +16,7 @@ from lrsched_cli.cli.results import show_results
 from lrsched_cli.cli.session import Session, refuse_code
 from lrsched_cli.errors import SpecError
 from lrsched_cli.experiment import Experiment
-from lrsched_cli.results import DIVERGED, JSON_NAME, STOPPED, Results, is_results
+from lrsched_cli.results import DIVERGED, JSON_NAME, PLAN_NAME, STOPPED, Results, is_results
 
 #: What is compared where nothing is named and there is no schedules.yaml: the five that most tutorials compare.
 CLASSICS = ("step", "exponential", "cosine", "plateau", "cyclic")
@@ -58,12 +58,16 @@ def train(
     refuse_code(entries, allow_code)
     session = Session(quiet, workers)
     with session.speaking():
-        from lrsched_cli.training.trainer import new_folder
-
         job = session.planned(entries, experiment, download)
-        results, folder = session.results(job, device, lambda: new_folder(output))
+        results, folder = session.results(job, device, lambda: _new_folder(output))
         if results is not None and folder is not None:
             conclude(session, results, folder, fail_on_divergence)
+
+
+def _new_folder(output: Path | None) -> Path:
+    from lrsched_cli.training.trainer import new_folder  # this loads torch, which the first words come before
+
+    return new_folder(output)
 
 
 def resume(
@@ -81,8 +85,6 @@ def resume(
         raise SpecError(f"{folder} is finished: lrsched table {folder} shows it", parameter="--resume")
     session = Session(quiet, workers)
     with session.speaking():
-        from lrsched_cli.training.trainer import PLAN_NAME
-
         if not (folder / PLAN_NAME).is_file():
             raise SpecError(f"{folder} holds no training: it has no {PLAN_NAME}", parameter="--resume")
         entries = list(read_book(folder / PLAN_NAME).entries.values())
@@ -98,8 +100,10 @@ def conclude(session: Session, results: Results, folder: Path, fail_on_divergenc
     from lrsched_cli.show.comparison import draw_results
     from lrsched_cli.show.figure import save
 
-    show_results(results)
-    results.write(folder)
+    try:
+        results.write(folder)
+    finally:  # a full disk does not keep it from the screen, nor a reader who left it from the disk
+        show_results(results)
     save(draw_results(results), folder / FIGURE_NAME)
     print(folder / JSON_NAME)  # noqa: T201
     if any(run.status == STOPPED for run in results.runs):

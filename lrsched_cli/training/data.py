@@ -60,11 +60,13 @@ class _Pool:
     whole: all samples, not standardised.
     held: how many samples of each class are held out for validation.
     kept: how many of each class are trained on.
+    scaling: how the samples are scaled.
     """
 
     whole: Part
     held: Labels
     kept: Labels
+    scaling: str
 
     def split(self, seed: int) -> Split:
         if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
@@ -80,7 +82,7 @@ class _Pool:
         train = order[(rank >= held) & (rank < held + kept)]
         val = order[rank < held]
         x_train, x_val = self.whole.x[train], self.whole.x[val]
-        _standardise(x_train, x_val)
+        _scale(self.scaling, x_train, x_val)
         return Split(Part(x_train, y[train]), Part(x_val, y[val]))
 
 
@@ -136,6 +138,7 @@ def load_data(
     data_dir: Path | None = None,
     limit: int | None = None,
     download: bool = False,
+    scaling: str | None = None,
     folder: Path = Path(),
 ) -> Data:
     """The data that ``text`` names: a key of ``DATASETS``, with what it takes after a colon.
@@ -148,6 +151,8 @@ def load_data(
     data_dir: where the files of ``mnist`` and ``fashion-mnist`` are; by default ``$LRSCHED_DATA``, then ``data``.
     limit: the most training samples: the first where the split is fixed, else a stratified draw.
     download: whether torchvision may fetch files that are missing.
+    scaling: one of ``experiment.SCALINGS``; by default data that each seed splits is standardised, and data that comes
+        in parts is left as it came.
     folder: what relative paths are relative to.
 
     Raises ``SpecError`` where there is no such data, or it cannot be used.
@@ -167,15 +172,15 @@ def load_data(
         from lrsched_cli.training.csv_data import read_csv
 
         x, y, names, remarks = read_csv(folder / rest, rest, target, drop)
-        return _pooled(text, x, y, names, limit, [*remarks, *notes])
+        return _pooled(text, x, y, names, limit, [*remarks, *notes], scaling)
     if name in ("mnist", "fashion-mnist"):
-        return _images(name, folder / data_dir if data_dir else None, limit, download, notes)
+        return _images(name, folder / data_dir if data_dir else None, limit, download, notes, scaling)
     if name == "python":
         from lrsched_cli.training.python_data import load_python
 
         parts = load_python(rest)
-        return _fixed(text, [Part(x, y) for x, y in parts], _digest(parts), limit, notes)
-    return _from_sklearn(text, name, rest, limit, notes)
+        return _fixed(text, [Part(x, y) for x, y in parts], _digest(parts), limit, notes, scaling)
+    return _from_sklearn(text, name, rest, limit, notes, scaling)
 
 
 def _unknown(text: str) -> SpecError:
@@ -201,17 +206,21 @@ def _inert(name: str, target: str | None, drop: Sequence[str], data_dir: Path | 
     ]
 
 
-def _from_sklearn(text: str, name: str, arguments: str, limit: int | None, notes: list[str]) -> Data:
+def _from_sklearn(
+    text: str, name: str, arguments: str, limit: int | None, notes: list[str], scaling: str | None
+) -> Data:
     from lrsched_cli.training.sklearn_data import load_bundled, make_rasbt, make_synthetic
 
     if name == "synthetic" and arguments == "rasbt":
         parts = make_rasbt()
-        return _fixed(text, [Part(x, y) for x, y in parts], _digest(parts), limit, notes)
+        return _fixed(text, [Part(x, y) for x, y in parts], _digest(parts), limit, notes, scaling)
     x, y = make_synthetic(arguments) if name == "synthetic" else load_bundled(name)
-    return _pooled(text, x, y, ["malignant", "benign"] if name == "breast-cancer" else [], limit, notes)
+    return _pooled(text, x, y, ["malignant", "benign"] if name == "breast-cancer" else [], limit, notes, scaling)
 
 
-def _images(name: str, data_dir: Path | None, limit: int | None, download: bool, notes: list[str]) -> Data:
+def _images(
+    name: str, data_dir: Path | None, limit: int | None, download: bool, notes: list[str], scaling: str | None
+) -> Data:
     from lrsched_cli.training.mnist_data import CLASSES, load_mnist
 
     raw, remarks = load_mnist(name, data_dir, download)
@@ -222,11 +231,17 @@ def _images(name: str, data_dir: Path | None, limit: int | None, download: bool,
         x /= np.float32(255)
         parts.append(Part(x, labels[:count]))
     remarks += _limit_notes(limit, len(raw[0][1]))
-    return _fixed(name, parts, _digest(raw), None, [*remarks, *notes], classes=CLASSES)
+    return _fixed(name, parts, _digest(raw), None, [*remarks, *notes], scaling, classes=CLASSES)
 
 
 def _fixed(
-    text: str, parts: list[Part], digest: str, limit: int | None, notes: list[str], classes: int | None = None
+    text: str,
+    parts: list[Part],
+    digest: str,
+    limit: int | None,
+    notes: list[str],
+    scaling: str | None,
+    classes: int | None = None,
 ) -> Data:
     """Data in parts: training, validation and perhaps test; the limit keeps the first training samples."""
     if classes is None:
@@ -237,13 +252,24 @@ def _fixed(
     notes = _limit_notes(limit, len(train.y)) + notes
     if limit is not None:
         train = Part(train.x[:limit], train.y[:limit])
+    if scaling not in (None, "none"):
+        train, *others = [Part(part.x.copy(), part.y) for part in (train, *others)]
+        _scale(str(scaling), train.x, *(part.x for part in others))
     source = _Fixed(Split(train, *others))
     return Data(
         text, train.x.shape[1:], classes, False, len(train.y), len(others[0].y), digest, tuple(notes), source
     )  # fmt: skip
 
 
-def _pooled(text: str, x: Features, y: Labels, names: Sequence[str], limit: int | None, notes: list[str]) -> Data:
+def _pooled(
+    text: str,
+    x: Features,
+    y: Labels,
+    names: Sequence[str],
+    limit: int | None,
+    notes: list[str],
+    scaling: str | None,
+) -> Data:
     """Data that each seed splits; ``names`` are those of the classes, if they have any."""
     sizes = np.bincount(y)
     if len(sizes) < 2:
@@ -264,12 +290,12 @@ def _pooled(text: str, x: Features, y: Labels, names: Sequence[str], limit: int 
         if limit < len(sizes):
             raise must("--limit", f"at least the number of classes, {len(sizes)}", limit)
         kept = _apportion(kept, limit, least=1)
-    constant = int((x.min(axis=0) == x.max(axis=0)).sum())
+    constant = int((x.min(axis=0) == x.max(axis=0)).sum()) if text.startswith("csv:") else 0
     if constant:
         notes = [f"{constant} of {x.shape[1]} features have the same value in every sample", *notes]
     if 0 < len(names) <= LISTED:
         notes = ["classes: " + ", ".join(f"{number} = {name}" for number, name in enumerate(names)), *notes]
-    source = _Pool(Part(x, y), held, kept)
+    source = _Pool(Part(x, y), held, kept, scaling or "standard")
     return Data(
         text, x.shape[1:], len(sizes), True, int(kept.sum()), int(held.sum()), _digest([(x, y)]), tuple(notes), source
     )  # fmt: skip
@@ -303,12 +329,18 @@ def shuffled(seed: int, count: int, use: tuple[int, ...] = tuple(b"split")) -> L
     return np.argsort(np.random.PCG64(sequence).random_raw(count), kind="stable")
 
 
-def _standardise(train: Features, val: Features) -> None:
-    """Shift and scale both parts in place to the training part's mean 0 and standard deviation 1, by feature."""
-    mean, scale = train.mean(axis=0), train.std(axis=0)
-    # Rounding gives a constant feature a deviation of almost 0, which would blow up what is not constant elsewhere.
-    scale[(scale == 0) | (train.min(axis=0) == train.max(axis=0))] = 1
-    for x in (train, val):
+def _scale(scaling: str, train: Features, *others: Features) -> None:
+    """Scale all parts in place by what the training part alone says; see ``experiment.SCALINGS``."""
+    if scaling == "none":
+        return
+    mean: Any = 0.0
+    if scaling == "max":
+        scale: Any = max(float(train.max()), -float(train.min())) or 1.0
+    else:
+        mean, scale = train.mean(axis=0), train.std(axis=0)
+        # Rounding gives a constant feature a deviation of almost 0, which would blow up what is not constant elsewhere.
+        scale[(scale == 0) | (train.min(axis=0) == train.max(axis=0))] = 1
+    for x in (train, *others):
         x -= mean
         x /= scale
 

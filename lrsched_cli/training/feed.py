@@ -49,14 +49,20 @@ class Samples:
     def __init__(self, parts: Sequence[Part], outputs: int, dtype: torch.dtype, device: torch.device) -> None:
         # A label beside one logit is a number, beside several an index.
         label = dtype if outputs == 1 else torch.int64
-        self.x = torch.stack([torch.as_tensor(part.x).to(dtype) for part in parts]).to(device)
-        self.y = torch.stack([torch.as_tensor(part.y).to(label) for part in parts]).to(device)
+        self.x = _together([part.x for part in parts], dtype).to(device)
+        self.y = _together([part.y for part in parts], label).to(device)
         self.count = self.x.shape[1]
 
     def chunks(self) -> Iterator[tuple[Tensor, Tensor]]:
         """All samples in order, a readable number at a time."""
         for start in range(0, self.count, JUDGED):
             yield self.x[:, start : start + JUDGED], self.y[:, start : start + JUDGED]
+
+
+def _together(arrays: Sequence[np.ndarray], dtype: torch.dtype) -> Tensor:
+    """Arrays of one shape as a tensor with one more dimension; the only one is not copied where it need not be."""
+    tensors = [torch.from_numpy(np.require(array, requirements=["C", "W"])).to(dtype) for array in arrays]
+    return tensors[0].unsqueeze(0) if len(tensors) == 1 else torch.stack(tensors)
 
 
 class Feed:

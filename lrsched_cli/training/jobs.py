@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from lrsched_cli.book import Entry
-from lrsched_cli.errors import SpecError
+from lrsched_cli.errors import SpecError, must
 from lrsched_cli.experiment import Experiment
 from lrsched_cli.run import Run
-from lrsched_cli.spec import overlaid
+from lrsched_cli.spec import clock_of, overlaid
 from lrsched_cli.trace import Trace
 from lrsched_cli.training.data import Data, load_data
 from lrsched_cli.training.feed import Batching
@@ -30,6 +30,8 @@ DEFAULTS = Experiment(
 BATCH_SIZE = 64
 #: AdamW decays by itself in torch, too.
 WEIGHT_DECAY = {"adamw": 0.01}
+#: Optimizers that have neither a momentum nor a beta1 for a schedule to cycle.
+STILL = ("adagrad",)
 #: Runs of one training at most, and updates of one run: what they leave is kept in memory.
 MOST_RUNS, MOST_UPDATES = 100_000, 100_000_000
 #: Bytes of parameters, gradients and optimizer state that an ensemble on a CPU should not exceed: what caches hold.
@@ -84,9 +86,12 @@ def plan(entries: Sequence[Entry], experiment: Experiment, folder: Path = Path()
     experiment, base = _whole(entries, experiment, folder)
     data = load_data(
         experiment.data or "", target=experiment.target, drop=experiment.drop or (), limit=experiment.limit,
-        data_dir=None if experiment.data_dir is None else base / experiment.data_dir, folder=base, download=download,
+        scaling=experiment.scaling, data_dir=None if experiment.data_dir is None else base / experiment.data_dir, folder=base, download=download,
     )  # fmt: skip
     model = model_of(experiment.model or "")
+    if model.factory is not None:
+        model = model.measured(data.split((experiment.seeds or (0,))[0]).train.x[:2])
+    model.outputs_for(data.classes)  # refuses too few
     flat = [entry.overlaid({}, Run()) for entry in entries]
     batching = _batching(flat, data)
     _refuse_lone_samples(model, batching)
@@ -112,10 +117,7 @@ def _whole(entries: Sequence[Entry], given: Experiment, folder: Path) -> tuple[E
     whole = given.over(file).over(DEFAULTS)
     if whole.weight_decay is None:
         whole = replace(whole, weight_decay=WEIGHT_DECAY.get(str(whole.optimizer), 0.0))
-    if whole.momentum and whole.optimizer not in ("sgd", "rmsprop"):
-        raise SpecError(f"{whole.optimizer} takes no momentum: sgd and rmsprop do", parameter="momentum")
-    if whole.nesterov and whole.optimizer != "sgd":
-        raise SpecError(f"{whole.optimizer} takes no nesterov: sgd does", parameter="nesterov")
+    whole.check()
     return whole, base
 
 
@@ -153,9 +155,7 @@ def _batching(entries: Sequence[Entry], data: Data) -> Batching:
     size, batch, drop = said[0]
     used = data.train_size - data.train_size % batch if drop else data.train_size
     if used < 1:
-        raise SpecError(
-            f"drop_last leaves no full batch of {batch} of {data.train_size} samples", parameter="batch_size"
-        )
+        raise must("batch_size", f"<= {data.train_size}, the samples to train on, where drop_last is on", batch)
     return Batching(min(size, used), used)
 
 
@@ -212,6 +212,9 @@ def _trace(
         raise SpecError(
             "has groups: train gives all parameters of a network one rate; leave groups out", entry=entry.name
         )
+    if trace.schedule.momentum is not None and experiment.optimizer in STILL:
+        told = f"cycles the momentum, and {experiment.optimizer} has none"
+        raise SpecError(f"{told}: say cycle_momentum: false", entry=entry.name)
     if trace.schedule.reacts and trace.interval == "step":
         notes.append(f"{entry.name} ticks by epoch: its metric is taken once an epoch")
         epochs = -(-trace.clock.total // per_epoch)
@@ -231,14 +234,16 @@ def _on_data(entry: Entry, per_epoch: int, data: Data) -> Run:
     counted = run.counted_steps_per_epoch
     if counted not in (None, per_epoch):
         told = f"steps_per_epoch is {counted}, but an epoch of {data.name} has {per_epoch}"
-        raise SpecError(f"{told}: say --steps-per-epoch {per_epoch}", entry=entry.name)
+        whole = run.dataset_size is not None and run.batch_size is None
+        option = f"--batch-size {BATCH_SIZE}" if whole else f"--steps-per-epoch {per_epoch}"
+        raise SpecError(f"{told}: say {option}", entry=entry.name)
     filled = run if counted is not None else replace(run, steps_per_epoch=per_epoch)
     if run.interval is not None or counted is not None or run.steps is not None or run.tokens is not None:
         return filled
     # What one tick is is what `table` says: that the data is known changes only how long 500st is in epochs.
     if run.epochs is not None:
         return replace(filled, interval="epoch")
-    clock = replace(entry, run=run).trace().clock
+    clock = clock_of(entry.spec, run, entry.place, entry.name)
     if clock.interval == "step":
         return replace(filled, interval="step", steps=clock.total)
     return replace(filled, interval="epoch", epochs=clock.total)
@@ -275,14 +280,16 @@ def _same(one: Trace, other: Trace) -> bool:
 def grouped(job: Job, workers: int, *, one: bool = False) -> Job:
     """The job with its runs put together in ensembles, at least one a worker where there are runs enough.
 
-    Members of one ensemble have the same number of updates. ``one`` keeps all of those together, as an accelerator
-    likes it.
+    Members of one ensemble have the same number of updates, and cycle the momentum all or none: Adam takes other
+    operations where it is cycled, and no run's last digits may depend on who is beside it. ``one`` keeps all of one
+    length together, as an accelerator likes it.
     """
     groups: list[tuple[int, ...]] = []
-    by_length: dict[int, list[int]] = {}
+    alike: dict[tuple[int, bool], list[int]] = {}
     for number, run in enumerate(job.runs):
-        by_length.setdefault(run.course.updates, []).append(number)
-    for numbers in by_length.values():
+        cycled = not one and run.course.schedule.momentum is not None
+        alike.setdefault((run.course.updates, cycled), []).append(number)
+    for numbers in alike.values():
         numbers.sort(key=lambda number: (job.runs[number].seed, number))
         parts = 1 if one else _parts(len(numbers), _member_bytes(job), workers)
         groups += [tuple(int(n) for n in part) for part in np.array_split(numbers, parts)]
@@ -306,6 +313,8 @@ def _member_bytes(job: Job) -> int:
 
 def digest(job: Job) -> str:
     """What two trainings have in common exactly when one may go on where the other stopped."""
-    said = [job.experiment.said, job.data.digest, [job.batching.size, job.batching.used]]
-    said += [[run.schedule, run.lr, run.seed, run.course.updates] for run in job.runs]
-    return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
+    said: list[Any] = [job.experiment.said, job.data.digest, [job.batching.size, job.batching.used]]
+    # What a run says is in the courses.
+    said += [sorted((str(key), value) for key, value in entry.spec.items() if key != "run") for entry in job.entries]
+    said += [[run.schedule, run.lr, run.seed, run.course.updates, run.course.interval] for run in job.runs]
+    return hashlib.sha256(json.dumps(said, default=str).encode()).hexdigest()

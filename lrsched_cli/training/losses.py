@@ -39,12 +39,10 @@ def loss_and_gradient(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     if logits.shape[-1] == 1:
         labels = y.unsqueeze(-1)
         losses = binary_cross_entropy(logits, labels, reduction="none").mean((1, 2))
-        # The likelihood of the other label. Not by torch's sigmoid, which rounds a number by where in a tensor it
-        # stands, nor as a difference from 1, in which a small gradient would lose its digits.
-        sign = 1 - 2 * labels
+        # Not by torch's sigmoid, which rounds a number by where in a tensor it stands.
         small = logits.abs().neg_().exp_()
-        share = (small + 1).reciprocal_()
-        return losses, torch.where(logits * sign >= 0, share, small.mul_(share)).mul_(sign).div_(batch)
+        likely = (small + 1).reciprocal_()
+        return losses, torch.where(logits >= 0, likely, small.mul_(likely)).sub_(labels).div_(batch)
     # With the classes in the middle every pass over them is over whole vectors of samples.
     labels = y.unsqueeze(1)
     logits = logits.transpose(1, 2).contiguous()

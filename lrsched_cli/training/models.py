@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lrsched_cli.errors import SpecError, nearest, shown
+from lrsched_cli.training.python_data import guarded
 
 MODELS = {
     "linear": "One linear layer: softmax (or logistic) regression.",
@@ -26,7 +27,7 @@ class Model:
     ----------
     name: one of ``MODELS``, or ``python``.
     hidden: widths of the hidden layers.
-    batch_norm: whether there is batch norm before each activation.
+    batch_norm: whether there is batch norm: before each activation, or anywhere in the user's own module.
     outputs: logits, or None for one a class, and a single one for two classes.
     factory: what makes the user's own module.
     """
@@ -43,6 +44,30 @@ class Model:
                 raise SpecError(f"has {self.outputs} outputs for {classes} classes", parameter="--model")
             return self.outputs
         return 1 if classes == 2 else classes
+
+    def measured(self, x: Any) -> Model:
+        """A user's own model with what is known of it once samples ``x`` have passed through it.
+
+        Raises ``SpecError`` in one line for all that the user's code raises, and for what it makes otherwise.
+        """
+        import torch
+
+        assert self.factory is not None
+        module = guarded("making the model", "--model", self.factory)
+        if not isinstance(module, torch.nn.Module):
+            raise SpecError(f"must make an nn.Module, got {shown(module)}", parameter="--model")
+        if any(torch.nn.parameter.is_lazy(parameter) for parameter in module.parameters()):
+            raise SpecError("must give every layer its sizes: lazy ones have no weights yet", parameter="--model")
+        with torch.no_grad():
+            logits = guarded("passing samples through it", "--model", module.float().eval(), torch.as_tensor(x).float())
+        if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or len(logits) != len(x):
+            told = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+            raise SpecError(f"must give (batch, classes), gave {told} for a batch of {len(x)}", parameter="--model")
+        norms = [part for part in module.modules() if isinstance(part, torch.nn.modules.batchnorm._BatchNorm)]
+        if any(norm.track_running_stats and norm.momentum is None for norm in norms):
+            raise SpecError("must give its batch norm a momentum: train keeps no count of batches", parameter="--model")
+        flat = any(isinstance(norm, torch.nn.BatchNorm1d) for norm in norms)
+        return replace(self, outputs=logits.shape[1], batch_norm=flat)
 
     def make(self, shape: tuple[int, ...], classes: int) -> Any:
         """A freshly initialised ``nn.Module`` for samples of this shape, by torch's own default initialisation."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from lrsched_cli.errors import TrainingError
+from lrsched_cli.errors import SpecError, TrainingError
 from lrsched_cli.training.jobs import Job
 from lrsched_cli.training.worker import Means, Message, Worker, as_failure, prepare
 
@@ -35,7 +35,12 @@ def train_here(job: Job, means: Means, workers: int, stop: Event) -> Iterator[Me
     shares = [share for share in (shared(job, i, workers) for i in range(workers)) if share]
     if len(shares) < 2 or not can_fork() or means.device.type != "cpu":
         prepare(means.device)
-        yield from Worker(job, job.groups, means, stop.is_set).run()
+        try:
+            yield from Worker(job, job.groups, means, stop.is_set).run()
+        except (SpecError, TrainingError):
+            raise
+        except Exception as error:
+            raise as_failure(error) from error
         return
     context = multiprocessing.get_context("fork")
     flag = context.Event()

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from lrsched_cli.errors import SpecError, TrainingError
+from lrsched_cli.errors import LostProcess, SpecError
 from lrsched_cli.training.jobs import Job
 from lrsched_cli.training.launch import local_rank, rank_and_world
 from lrsched_cli.training.processes import shared
@@ -27,7 +27,7 @@ MEET_EVERY = 0.2
 
 @contextmanager
 def joined(world: int, kind: str) -> Iterator[None]:
-    """All processes in one group while this lasts; a rank that dies ends it on the others with a ``TrainingError``."""
+    """All processes in one group while this lasts; a rank that dies ends it on the others with a ``LostProcess``."""
     if world < 2:
         yield
         return
@@ -69,7 +69,7 @@ def train_ranks(job: Job, means: Means, stop: Event) -> Iterator[Message]:
         if isinstance(error, torch.OutOfMemoryError):
             raise
         onward = f": lrsched train --resume {means.folder} goes on from the last epoch that was saved"
-        raise TrainingError(f"another process of the {world} died{onward if means.folder else ''}") from None
+        raise LostProcess(f"another process of the {world} died{onward if means.folder else ''}") from None
 
 
 def _meetings(job: Job, means: Means, stop: Event, rank: int, world: int) -> Iterator[Message]:

@@ -124,12 +124,19 @@ class Layered(Stack):
             norm.share.fill_(norm.momentum)
 
 
-def is_layered(module: nn.Module) -> bool:
-    """Whether a network is made of known layers in an order in which none overwrites what another still needs."""
+def is_layered(module: nn.Module, dims: int) -> bool:
+    """Whether a network is made of known layers in an order in which none overwrites what another still needs.
+
+    ``dims`` are those of a batch of samples: with more than two, the first layer must flatten them.
+    """
     if type(module) is not nn.Sequential or not all(type(layer) in LAYERS for layer in module):
         return False
     layers = list(module)
+    if sum(1 for layer in layers for _ in layer.parameters()) > sum(1 for _ in module.parameters()):
+        return False  # layers that share weights
     if len(set(map(id, layers))) < len(layers) or not all(p.requires_grad for p in module.parameters()):
+        return False
+    if not layers or (dims > 2 and type(layers[0]) is not nn.Flatten):
         return False
     if any(module._forward_hooks or module._forward_pre_hooks for module in module.modules()):
         return False
@@ -275,7 +282,7 @@ def way_of(make: Make, sample: Tensor, labels: Tensor) -> tuple[type[Stack], str
     ``sample`` is ``(B, ...)`` with ``labels`` ``(B,)``.
     """
     module = make()
-    if is_layered(module):
+    if is_layered(module, sample.dim()):
         return Layered, ""
     x, y = sample.unsqueeze(0).expand(2, *sample.shape), labels.unsqueeze(0).expand(2, *labels.shape)
     state = torch.random.get_rng_state()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -16,11 +17,10 @@ import numpy as np
 from lrsched_cli.errors import SpecError, TrainingError
 from lrsched_cli.files import write_whole
 from lrsched_cli.metrics import decode, read_file
-from lrsched_cli.results import JSON_NAME, Results, RunResult
+from lrsched_cli.results import JSON_NAME, PLAN_NAME, Results, RunResult
 from lrsched_cli.training.jobs import Job, digest
 from lrsched_cli.training.worker import Finished, Message
 
-PLAN_NAME = "plan.json"
 JOB_NAME = "state/job.json"
 #: How far a rate that was used may be from the plan's, as a part of it.
 TOLERANCE = 1e-12
@@ -73,8 +73,10 @@ def new_folder(folder: Path | None) -> Path:
 
 def keep(job: Job, folder: Path, device: str) -> None:
     """Write down what a training is before it begins, so that it can be gone on with."""
-    document = json.dumps(plan_document(job), indent=1)
-    write_whole(folder / PLAN_NAME, f"{document}\n".encode())
+    document = json.dumps(plan_document(job), indent=1, ensure_ascii=False)
+    # It is read as YAML, which knows JSON's escapes, but not in pairs for what lies beyond 16 bits.
+    escaped = re.sub(r"[^\n\x20-\x7e\U00010000-\U0010ffff]", lambda found: f"\\u{ord(found[0]):04x}", document)
+    write_whole(folder / PLAN_NAME, f"{escaped}\n".encode())
     kept = {"digest": digest(job), "device": device, "groups": [list(group) for group in job.groups]}
     write_whole(folder / JOB_NAME, json.dumps(kept).encode())
 

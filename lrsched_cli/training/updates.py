@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -48,9 +47,6 @@ class Rates:
 
 class Update:
     """One optimizer over all members. ``state`` is what must be saved with the parameters."""
-
-    #: Whether a cycled momentum has something to act on.
-    has_momentum: ClassVar[bool] = True
 
     def __init__(self, params: Flat, grads: Flat, hyper: Hyper) -> None:
         self.params, self.grads, self.hyper = params, grads, hyper
@@ -206,7 +202,6 @@ class RMSprop(Update):
 
 class Adagrad(Update):
     eps = 1e-10
-    has_momentum = False
 
     def __init__(self, params: Flat, grads: Flat, hyper: Hyper, cycled: bool) -> None:
         super().__init__(params, grads, hyper)

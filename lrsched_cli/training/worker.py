@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from lrsched_cli.errors import SpecError, TrainingError
 from lrsched_cli.files import write_whole
 from lrsched_cli.results import DIVERGED, OK, STOPPED, RunResult
 from lrsched_cli.training.ensemble import Ensemble, Member, Setup
-from lrsched_cli.training.jobs import Job
+from lrsched_cli.training.jobs import Job, digest
 from lrsched_cli.training.stack import Stack, way_of
 from lrsched_cli.training.updates import Hyper
 
@@ -136,55 +137,75 @@ class Worker:
     stopped: Callable[[], bool] = lambda: False
     _saved_at: float = field(default_factory=time.monotonic)
     _saving_took: float = 0.0
+    _digest: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._digest = digest(self.job) if self.means.folder is not None else ""
 
     def run(self) -> Iterator[Message]:
         """Train to the end, or to the end of the epoch in which ``stopped`` becomes true."""
-        waiting = [list(group) for group in self.groups]
         running: list[Ensemble] = []
-        while waiting:
-            numbers = waiting.pop(0)
-            try:
-                ensemble, begun = self._begun(numbers)
-            except Exception as error:
-                yield self._split(numbers, waiting, error)
-                continue
-            running.append(ensemble)
-            yield from begun
+        yield from self._begin([list(group) for group in self.groups], running)
         while any(not e.done for e in running) and not self.stopped():
-            for ensemble in [e for e in running if not e.done]:
+            turn = [e for e in running if not e.done]
+            while turn:
+                ensemble = turn.pop(0)
                 try:
                     ensemble.train_epoch()
                 except Exception as error:
-                    halves: list[list[int]] = []
-                    yield self._split([m.number for m in ensemble.members], halves, error)
-                    running.remove(ensemble)
-                    del ensemble
-                    for half in halves:
-                        smaller, begun = self._begun(half)
-                        running.append(smaller)
-                        yield from begun
+                    halves, remark = self._halved([m.number for m in ensemble.members], error)
+                else:
+                    yield self._report(ensemble)
                     continue
-                yield self._report(ensemble)
+                # Whatever holds on to the ensemble is gone before its halves are made, and with it its memory.
+                running.remove(ensemble)
+                del ensemble
+                yield remark
+                yield from self._begin(halves, running)
             yield from self._save(running, now=False)
         yield from self._save(running, now=True)
         for ensemble in running:
             yield Finished(self._results(ensemble))
 
-    def _begun(self, numbers: Sequence[int]) -> tuple[Ensemble, list[Report]]:
+    def _begin(self, waiting: list[list[int]], running: list[Ensemble]) -> Iterator[Message]:
+        """Make the ensembles of these runs, each in halves where it does not fit into memory."""
+        while waiting:
+            numbers = waiting.pop(0)
+            try:
+                ensemble, report = self._begun(numbers)
+            except Exception as error:
+                halves, remark = self._halved(numbers, error)
+                waiting = halves + waiting
+                yield remark
+                continue
+            running.append(ensemble)
+            yield report
+
+    def _begun(self, numbers: Sequence[int]) -> tuple[Ensemble, Report]:
         """An ensemble of these runs: from its saved state if there is one, else judged before any training."""
+        if self.means.device.type == "cuda":
+            gc.collect()  # an ensemble that did not fit is a cycle with its graphs
+            torch.cuda.empty_cache()
         ensemble = self._made(numbers)
         saved = _state_file(self.means.folder, numbers) if self.means.resumed else None
         if saved is not None and saved.exists():
             try:
                 with np.load(saved, allow_pickle=False) as arrays:
-                    ensemble.restore(dict(arrays))
-            except (OSError, ValueError, KeyError, EOFError, SyntaxError) as error:
+                    kept = dict(arrays)
+                if str(kept.pop("digest")) != self._digest:
+                    raise SpecError(f"{saved} is of another training: remove it to train these runs anew")
+                ensemble.restore(kept)
+            except SpecError:
+                raise
+            except Exception as error:  # NumPy and zipfile have many for a file that is damaged
+                if _out_of_memory(error):
+                    raise
                 raise SpecError(
                     f"{saved} cannot be gone on from ({type(error).__name__}): remove it to train these runs anew"
                 ) from None
-            return ensemble, [self._report(ensemble, epoch) for epoch in range(ensemble.epoch + 1)]
+            return ensemble, replace(self._report(ensemble), samples=0)
         ensemble.begin()
-        return ensemble, [self._report(ensemble)]
+        return ensemble, self._report(ensemble)
 
     def _made(self, numbers: Sequence[int]) -> Ensemble:
         job, experiment = self.job, self.job.experiment
@@ -205,18 +226,16 @@ class Worker:
         )
         return Ensemble(members, setup)
 
-    def _split(self, numbers: Sequence[int], waiting: list[list[int]], error: Exception) -> Remark:
-        """Put the halves of an ensemble that does not fit into memory among those to do; any other error is raised."""
+    def _halved(self, numbers: Sequence[int], error: Exception) -> tuple[list[list[int]], Remark]:
+        """The halves of an ensemble that does not fit into memory; any other error is raised."""
         if not _out_of_memory(error) or len(numbers) < 2:
             raise error
-        if self.means.device.type == "cuda":
-            torch.cuda.empty_cache()
         middle = len(numbers) // 2
-        waiting += [list(numbers[:middle]), list(numbers[middle:])]
-        return Remark(f"{len(numbers)} runs at once do not fit into memory: they are trained in two halves")
+        halves = [list(numbers[:middle]), list(numbers[middle:])]
+        return halves, Remark(f"{len(numbers)} runs at once do not fit into memory: they are trained in two halves")
 
-    def _report(self, ensemble: Ensemble, epoch: int | None = None) -> Report:
-        epoch = ensemble.epoch if epoch is None else epoch
+    def _report(self, ensemble: Ensemble) -> Report:
+        epoch = ensemble.epoch
         values = {
             name: np.array([h[name][epoch] if len(h[name]) > epoch else np.nan for h in ensemble.history])
             for name in ensemble.history[0]
@@ -236,7 +255,7 @@ class Worker:
         try:
             for ensemble in ensembles:
                 data = io.BytesIO()
-                np.savez(data, **ensemble.state())  # type: ignore[arg-type]
+                np.savez(data, digest=np.array(self._digest), **ensemble.state())  # type: ignore[arg-type]
                 write_whole(_state_file(self.means.folder, [m.number for m in ensemble.members]), data.getvalue())
         except (SpecError, OSError) as error:
             self.means = Means(self.means.device, self.means.way)
@@ -273,8 +292,8 @@ def _state_file(folder: Path | None, numbers: Sequence[int]) -> Path:
 
 
 def _out_of_memory(error: BaseException) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or (
-        isinstance(error, (RuntimeError, MemoryError)) and "allocate memory" in str(error)
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
+        isinstance(error, RuntimeError) and "allocate memory" in str(error)
     )
 
 
