@@ -16,7 +16,7 @@ from lrsched_cli.schedules import ALIASES, CANONICAL
 #: Where entries are looked for that are named without a file.
 DEFAULT_FILE = Path("schedules.yaml")
 SUFFIXES = (".yaml", ".yml", ".json")
-#: The examples that come with the package, a file each; there it also holds the file that ``lrsched init`` writes.
+#: The examples that come with the package, a file each; in an installed package beside the starter of ``lrsched init``.
 EXAMPLES = Path(__file__).parent / "examples"
 
 

@@ -149,7 +149,7 @@ def test_two_alike_and_one_worse() -> None:
 def test_none_that_differs() -> None:
     other = [0.974, 0.971, 0.98]
     first, second = said(with_finals("a", A), with_finals("c", C), with_finals("d", other))
-    assert first.startswith("no schedule differs from the best: all are inside the noise of 3 seeds (p >= ")
+    assert first.startswith("no schedule differs from the best: all are inside the noise of 3 seeds (p = 1, ")
     assert second.startswith("by loss, no schedule differs from the best: all are inside the noise of 3 seeds")
     first, _ = said(with_finals("a", A), with_finals("c", C))
     assert first.startswith("the difference between c and a is inside the noise of 3 seeds (p = ")
@@ -216,6 +216,8 @@ def test_too_few_seeds_are_left() -> None:
         "no test: no two schedules finished two common seeds",
         "by loss, no test: no two schedules finished two common seeds",
     ]
+    one = with_finals("b", [0.1, 0.2, 0.3])[1:]
+    assert said(with_finals("a", [0.5, 0.6]), one)[0] == "no test: no two schedules finished two common seeds"
     uneven = said(with_finals("a", A), with_finals("b", [0.5]))
     assert uneven == ["no ranking: a schedule has fewer than two seeds"]
 

@@ -6,6 +6,7 @@ import io
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +129,7 @@ def test_a_run_that_diverged_ends_in_a_cross_inside_the_panel() -> None:
 
 def test_the_end_of_every_schedule_is_on_the_axis_of_accuracies() -> None:
     """Also of one that learned nothing, though the first epochs of the others are left out without it."""
-    results = fake(epochs=60, seeds=2)
+    results = fake([*FINALS, *"abcdefghijklmnopqrst"], epochs=60, seeds=2)
     assert drawn(results).axes[ACCURACY].get_ylim()[0] > 30
     for run in results.runs[:2]:
         run.val_accuracy = [0.1] * 61
@@ -173,6 +174,8 @@ def test_the_title_says_what_was_trained() -> None:
 def test_names_are_shown_as_they_are() -> None:
     odd = ["_under", "a $x_1$ \\frac très_long", "学習率 🙂"]
     assert set(odd) <= set(texts(drawn(fake(odd))))
+    named = [text for text in drawn(fake(odd)).findobj(Text) if text.get_text() in odd]  # type: ignore[attr-defined]
+    assert not any(text.get_parse_math() for text in named)
     png(fake([*odd, "\x1b[31m\n", "x" * 500]))
 
 
@@ -207,6 +210,19 @@ def test_nothing_lies_on_anything_else(size: tuple[float, float], schedules: int
     ends = [text.get_window_extent() for text in figure.findobj(Text) if text.get_text().strip()]  # type: ignore[attr-defined]
     assert min(box.x0 for box in ends) >= 0
     assert max(box.x1 for box in ends) <= 80 * size[0]
+
+
+@pytest.mark.parametrize("size", [(2, 1.5), (3, 4.5), (7.5, 3), (9, 8)], ids=str)
+def test_labels_of_a_logarithmic_axis_are_apart(size: tuple[float, float]) -> None:
+    results = fake(["constant"], (0.1, 0.2))
+    for run in results.runs:
+        run.val_loss = [2.3, *(0.2 * loss for loss in run.val_loss[1:])]
+    figure = drawn(results, width=size[0], height=size[1], dpi=200, title="")
+    assert figure.axes[LOSS].get_yscale() == "log"
+    assert overlaps(figure) == []
+    boxes = [label.get_window_extent() for label in figure.axes[LOSS].get_yticklabels()]
+    assert len(boxes) >= 3
+    assert all(above.y0 - below.y0 > 1.3 * below.height for below, above in pairwise(boxes))
 
 
 def test_the_check_of_overlaps_can_fail() -> None:

@@ -28,7 +28,7 @@ VERBS = {
     "find": "Find the learning rate: a range test with runs of its own for every rate.",
     "list": "List the kinds, each with its formula and its curve.",
     "show": "Explain one kind.",
-    "init": "Write a commented schedules.yaml to start from.",
+    "init": "Write a commented schedules.yaml to start from, or one of the examples.",
     "schema": "Print the JSON schema of a schedules.yaml, for editors.",
 }
 #: Typer raises its own copies of click's exceptions and does not export their common base.

@@ -18,9 +18,10 @@ from lrsched_cli.book import Entry
 from lrsched_cli.cli.command import made
 from lrsched_cli.cli.experiments import DEFAULTS, AllowCode, Device, Download, Quiet, Workers, with_experiment
 from lrsched_cli.cli.options import command_function
+from lrsched_cli.cli.plot import refuse_format
 from lrsched_cli.cli.session import Session, refuse_code
 from lrsched_cli.comparison import loss_text
-from lrsched_cli.errors import SpecError
+from lrsched_cli.errors import SpecError, TrainingError
 from lrsched_cli.experiment import Experiment
 from lrsched_cli.run import Run
 from lrsched_cli.show.summary import number
@@ -63,15 +64,14 @@ def find(
     """
     if format not in FORMATS:
         raise SpecError(f"must be {', '.join(FORMATS)}, got {format!r}", parameter="--format")
+    refuse_format(output)
     if len(entries) != 1:
         raise SpecError(f"find tries the rates of one schedule, got {', '.join(entry.name for entry in entries)}")
     refuse_code(entries, allow_code)
     session = Session(quiet, workers)
     with session.speaking():
-        from lrsched_cli.show.figure import refuse_format
         from lrsched_cli.training.sweep import EPOCHS, found, grid, guessing, swept
 
-        refuse_format(output)
         entry = entries[0]
         whole = experiment.over(entry.experiment)
         tried = whole.lrs or grid(whole.optimizer or DEFAULTS["optimizer"], lowest, highest, rates)
@@ -82,6 +82,8 @@ def find(
         results, _ = session.results(job, device, lambda: None)
         if results is None:
             return
+        if session.fault is not None:
+            raise TrainingError(session.fault)
         if session.interrupted:
             session.say("interrupted: too little was trained to find a rate")
             raise typer.Exit(130)

@@ -215,7 +215,8 @@ def command_function(worker: Worker, args: Sequence[str], otherwise: Sequence[st
         annotation=Annotated[
             list[str] | None,
             typer.Argument(
-                help="Kinds, files, FILE:ENTRY, entries of ./schedules.yaml, or - for stdin.", autocompletion=complete
+                help="Kinds, files, FILE:ENTRY, entries of ./schedules.yaml, examples, or - for stdin.",
+                autocompletion=complete,
             ),
         ],
     )

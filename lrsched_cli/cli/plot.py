@@ -96,6 +96,12 @@ def refuse_sizes(width: float, height: float, dpi: int) -> None:
         )
 
 
+def refuse_format(output: Path) -> None:
+    """Refuse a file whose ending is no format, before anything is worked out for it."""
+    if output.suffix[1:].lower() not in FORMATS:
+        raise must("--output", "a png, svg or pdf file", str(output))
+
+
 def _figure(traces: Sequence[Trace], options: PlotOptions) -> Any:
     from lrsched_cli.show.figure import draw
 

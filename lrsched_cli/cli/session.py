@@ -40,6 +40,7 @@ class Session:
     ----------
     leads: whether this process prints and writes; under torchrun only rank 0 does.
     interrupted: whether it was told to stop.
+    fault: what is wrong with the rates that were used, if anything is.
     """
 
     def __init__(self, quiet: bool, workers: int | None) -> None:
@@ -51,6 +52,7 @@ class Session:
         self.leads = self.rank == 0
         self.quiet, self.workers = quiet or not self.leads, workers
         self.stop = threading.Event()
+        self.fault: str | None = None
 
     @property
     def interrupted(self) -> bool:
@@ -159,7 +161,8 @@ class Session:
                 shown.refresh()
 
             results = trainer.finish(job, messages, told, device)
-        results.notes = list(dict.fromkeys([*results.notes, *remarks]))
+        self.fault = trainer.rate_fault(job, results.runs)
+        results.notes = list(dict.fromkeys([*results.notes, *remarks, *([self.fault] if self.fault else [])]))
         return results
 
 

@@ -14,7 +14,7 @@ from lrsched_cli.cli.experiments import DEFAULTS, AllowCode, Device, Download, Q
 from lrsched_cli.cli.options import command_function
 from lrsched_cli.cli.results import show_results
 from lrsched_cli.cli.session import Session, refuse_code
-from lrsched_cli.errors import SpecError
+from lrsched_cli.errors import SpecError, TrainingError
 from lrsched_cli.experiment import Experiment
 from lrsched_cli.results import DIVERGED, JSON_NAME, PLAN_NAME, STOPPED, Results, is_results
 
@@ -111,5 +111,7 @@ def conclude(session: Session, results: Results, folder: Path, fail_on_divergenc
         raise typer.Exit(130)
     shutil.rmtree(folder / "state", ignore_errors=True)  # it is finished: there is nothing to go on with
     session.say(f"{results.train_seconds:.1f} s of training; lrsched plot {folder} and table {folder} show it again")
+    if session.fault is not None:
+        raise TrainingError(session.fault)
     if fail_on_divergence and any(run.status == DIVERGED for run in results.runs):
         raise typer.Exit(3)

@@ -63,12 +63,6 @@ def draw(traces: Sequence[Trace], options: PlotOptions | None = None) -> Figure:
         return sheet.figure
 
 
-def refuse_format(path: Path) -> None:
-    """Refuse a file whose ending is no format, before anything is worked out for it."""
-    if path.suffix[1:].lower() not in FORMATS:
-        raise SpecError(f"a figure is a png, svg or pdf file, got {path}")
-
-
 def save(figure: Figure, to: str | Path | BinaryIO, format: str | None = None) -> None:
     """Write a figure as png, svg or pdf, by the path's ending if not said; the same figure gives the same bytes."""
     path = Path(to) if isinstance(to, (str, Path)) else None

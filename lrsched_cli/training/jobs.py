@@ -86,13 +86,14 @@ def plan(entries: Sequence[Entry], experiment: Experiment, folder: Path = Path()
     experiment, base = _whole(entries, experiment, folder)
     data = load_data(
         experiment.data or "", target=experiment.target, drop=experiment.drop or (), limit=experiment.limit,
-        scaling=experiment.scaling, data_dir=None if experiment.data_dir is None else base / experiment.data_dir, folder=base, download=download,
+        scaling=experiment.scaling, folder=base, download=download,
+        data_dir=None if experiment.data_dir is None else base / experiment.data_dir,
     )  # fmt: skip
     model = model_of(experiment.model or "")
     if model.factory is not None:
         model = model.measured(data.split((experiment.seeds or (0,))[0]).train.x[:2])
     model.outputs_for(data.classes)  # refuses too few
-    flat = [entry.overlaid({}, Run()) for entry in entries]
+    flat = [_moved(entry.overlaid({}, Run()), experiment, data) for entry in entries]
     batching = _batching(flat, data)
     _refuse_lone_samples(model, batching)
     runs, traces, notes = _runs(flat, experiment, batching, data)
@@ -119,6 +120,13 @@ def _whole(entries: Sequence[Entry], given: Experiment, folder: Path) -> tuple[E
         whole = replace(whole, weight_decay=WEIGHT_DECAY.get(str(whole.optimizer), 0.0))
     whole.check()
     return whole, base
+
+
+def _moved(entry: Entry, experiment: Experiment, data: Data) -> Entry:
+    """An entry without the size of other data, where its file is about other data than is trained on."""
+    if entry.experiment.data in (None, experiment.data) or entry.run.dataset_size in (None, data.train_size):
+        return entry
+    return replace(entry, run=replace(entry.run, dataset_size=None))
 
 
 def _rooted(experiment: Experiment, base: Path) -> Experiment:

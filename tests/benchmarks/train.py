@@ -1,7 +1,7 @@
 """``train``: 8 schedules from 4 seeds as ensembles, against the loop that a user writes, one run after the other.
 
-Both sides train on the same data in the same order and judge it alike after each epoch. The loop is plain PyTorch on one
-thread, which is its fastest here; the ensembles are what ``lrsched train`` runs, on every core.
+Both sides train on the same data in the same order and judge it alike after each epoch. The loop is plain PyTorch on
+one thread, which is its fastest here; the ensembles are what ``lrsched train`` runs, on every core.
 """
 
 from __future__ import annotations
