@@ -55,7 +55,7 @@ class TrainingError(Exception):
     """Something that is nobody's mistake and ends a command all the same, told in one line: a process that died."""
 
 
-class LostProcess(TrainingError):
+class LostProcessError(TrainingError):
     """Another of the processes that train together died."""
 
 

@@ -32,7 +32,8 @@ COLUMNS = ("lr", "loss", "smoothed", "low", "high", "diverged")
 
 def command(args: list[str]) -> Any:
     """The command for one call with these arguments."""
-    return made("find", command_function(with_experiment(find, {**DEFAULTS, "seeds": "5"}), args, ("constant",)))
+    worker = with_experiment(find, {**DEFAULTS, "seeds": "5"})
+    return made("find", command_function(worker, args, ("constant",), default_file=False))
 
 
 def find(
@@ -70,11 +71,14 @@ def find(
     refuse_code(entries, allow_code)
     session = Session(quiet, workers)
     with session.speaking():
+        from lrsched_cli.training.range_test import FEWEST
         from lrsched_cli.training.sweep import EPOCHS, found, grid, guessing, swept
 
         entry = entries[0]
         whole = experiment.over(entry.experiment)
         tried = whole.lrs or grid(whole.optimizer or DEFAULTS["optimizer"], lowest, highest, rates)
+        if len(tried) < FEWEST:
+            raise SpecError(f"a curve needs {FEWEST} rates or more, got {len(tried)}")
         flat = entry.overlaid({}, Run())
         if not flat.run.said.keys() & {"epochs", "steps", "tokens"}:
             flat = replace(flat, run=replace(flat.run, epochs=EPOCHS))
@@ -100,9 +104,9 @@ def conclude(session: Session, finding: Any, output: Path, format: str) -> None:
     sys.stdout.flush()
     save(draw_finding(finding), output)
     if format == "table":
-        print(output)  # noqa: T201
-    else:
-        session.say(str(output))
+        print(f"{sentence(finding)}\n{finding.reason}\n{output}")  # noqa: T201
+        return
+    session.say(str(output))
     session.say(sentence(finding))
     session.say(finding.reason)
 

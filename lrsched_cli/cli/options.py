@@ -194,15 +194,18 @@ def _yielding(parameter: inspect.Parameter, taken: set[str]) -> inspect.Paramete
     return parameter.replace(annotation=Annotated[base, copied], kind=inspect.Parameter.KEYWORD_ONLY)
 
 
-def command_function(worker: Worker, args: Sequence[str], otherwise: Sequence[str] = ()) -> Worker:
+def command_function(
+    worker: Worker, args: Sequence[str], otherwise: Sequence[str] = (), *, default_file: bool = True
+) -> Worker:
     """The function of one call of a verb, with the verb's options, the run's and those of the targets in ``args``.
 
-    ``otherwise`` are the targets where none are named and there is no file to take them from.
+    ``otherwise`` are the targets where none are named and there is no file to take them from, or the verb takes none
+    from a file that is not named.
     """
     own = own_options(worker)
     words, assignments = scan(args, own)
     wants_help = "--help" in args
-    if not words and not DEFAULT_FILE.exists():
+    if not words and not (default_file and DEFAULT_FILE.exists()):
         words = list(otherwise)
     entries = [] if wants_help and not words else find_targets(words, assignments)
     offered = [*kind_options(entries), *run_options()]

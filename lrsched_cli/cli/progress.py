@@ -116,7 +116,9 @@ class Plain:
         mean = f", mean val loss {np.mean(losses):.4f}" if losses else ""
         diverged = int((~standing.alive).sum())
         lost = f", {diverged} DIVERGED" if diverged else ""
-        epochs = f"epoch {standing.done[standing.alive].min() if losses else 0} of {standing.total.max()}"
+        going = standing.alive & (standing.done < standing.total)
+        epoch = standing.done[going if going.any() else standing.alive].min(initial=standing.total.max())
+        epochs = f"epoch {epoch} of {standing.total.max()}"
         say(f"{standing.share:4.0%}  {epochs}{mean}{lost}, {spoken(standing.remaining)} left")
 
     def remark(self, text: str) -> None:

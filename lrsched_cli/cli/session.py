@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ import typer
 from lrsched_cli.book import Entry
 from lrsched_cli.cli.progress import Standing, follower
 from lrsched_cli.cli.talk import say
-from lrsched_cli.errors import LostProcess, SpecError, TrainingError, must
+from lrsched_cli.errors import LostProcessError, SpecError, TrainingError, must
 from lrsched_cli.experiment import Experiment
 from lrsched_cli.results import Results
 
@@ -66,16 +66,39 @@ class Session:
     def speaking(self) -> Iterator[None]:
         """What fails is told once: by the leading process. Says what to install where PyTorch is missing."""
         try:
-            yield
+            with self._joined():
+                yield
         except ModuleNotFoundError as error:
             if error.name != "torch":
                 raise
             raise SpecError("training needs PyTorch: pip install 'lrsched-cli[train]'") from None
         except (SpecError, TrainingError) as error:
             # The next one speaks too where a process died, as it may be the leading one.
-            if self.leads or (self.rank == 1 and isinstance(error, LostProcess)):
+            if self.leads or (self.rank == 1 and isinstance(error, LostProcessError)):
                 raise
             raise typer.Exit(2 if isinstance(error, SpecError) else 70) from None
+
+    def _joined(self) -> AbstractContextManager[None]:
+        if self.world < 2:
+            return nullcontext()  # torch is not loaded before the first words
+        from lrsched_cli.training import ranks
+
+        return ranks.joined()
+
+    @contextmanager
+    def agreeing(self) -> Iterator[None]:
+        """What one process refuses all of them refuse, so that none waits for it, and the leading one says it."""
+        refused: SpecError | None = None
+        try:
+            yield
+        except SpecError as error:
+            refused = error
+        if self.world > 1:
+            from lrsched_cli.training import ranks
+
+            refused = ranks.first_refusal(refused)
+        if refused is not None:
+            raise refused
 
     def planned(self, entries: Sequence[Entry], experiment: Experiment, download: bool) -> Job:
         """The job; the first words are out before torch is loaded."""
@@ -83,7 +106,8 @@ class Session:
         self.say(f"training {names}")
         from lrsched_cli.training.jobs import plan
 
-        return plan(entries, experiment, download=download)
+        with self.agreeing():
+            return plan(entries, experiment, download=download)
 
     def results(
         self, job: Job, device_name: str, output: Callable[[], Path | None], resume: Path | None = None
@@ -96,15 +120,16 @@ class Session:
         from lrsched_cli.training.jobs import grouped
         from lrsched_cli.training.worker import means_of
 
-        if resume is not None:
-            job, began_on = trainer.kept_job(job, resume)
-            device_name = device_name or began_on
-        device = devices.device_of(device_name or "auto", ranks.local_rank())
-        means, how = means_of(job, device)
-        if resume is None:
-            workers = self.world if self.world > 1 else self._workers(job, device.type)
-            job = grouped(job, workers, one=device.type != "cpu" and self.world == 1)
-        with interrupts(self.stop, self.leads), ranks.joined(self.world, device.type):
+        with interrupts(self.stop, self.leads):
+            with self.agreeing():
+                if resume is not None:
+                    job, began_on = trainer.kept_job(job, resume)
+                    device_name = device_name or began_on
+                device = devices.device_of(device_name or "auto", ranks.local_rank())
+                means, how = means_of(job, device)
+                if resume is None:
+                    workers = self.world if self.world > 1 else self._workers(job, device.type)
+                    job = grouped(job, workers, one=device.type != "cpu" and self.world == 1)
             folder = ranks.told_by_first(self.world, lambda: output() if resume is None else resume)
             means = means.kept_in(folder, resume is not None)
             if resume is None and folder is not None and self.leads:
@@ -130,8 +155,12 @@ class Session:
         counts = [_counted(len(job.entries), "schedule")]
         counts += [_counted(rates, "rate")] if experiment.lrs and rates > 1 else []
         counts.append(_counted(len(experiment.seeds or ()), "seed"))
-        made = f"{experiment.model} by {experiment.optimizer} on {device}"
-        self.say(f"{_counted(len(job.runs), 'run')}: {' x '.join(counts)}, {made}")
+        epochs = sorted({run.course.epochs for run in job.runs})
+        lengths = " or ".join(map(str, epochs)) if len(epochs) < 4 else f"{epochs[0]} to {epochs[-1]}"
+        lowest, highest = min(run.lr for run in job.runs), max(run.lr for run in job.runs)
+        base = f"{lowest:g}" if lowest == highest else f"{lowest:g} to {highest:g}"
+        self.say(f"{_counted(len(job.runs), 'run')}: {' x '.join(counts)}, {lengths} epochs at a base rate of {base}")
+        self.say(f"{experiment.model} by {experiment.optimizer} on {device}")
         self.say(
             f"{data.name}: {data.train_size} samples to train on, {data.val_size} held out, "
             f"{job.per_epoch} updates an epoch, {job.batching.size} samples each"
@@ -154,6 +183,8 @@ class Session:
 
             def told(message: Message) -> None:
                 if isinstance(message, Report):
+                    if message.epoch and not message.samples and not standing.before.any():
+                        shown.remark(f"going on after epoch {message.epoch}")
                     standing.take(message)
                 elif isinstance(message, Remark):
                     remarks.append(message.text)

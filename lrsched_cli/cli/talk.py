@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from typing import TextIO
 
@@ -19,6 +21,11 @@ def traces_of(entries: Sequence[Entry]) -> list[Trace]:
 
 def say(line: str) -> None:
     """Print a line of talk."""
+    if is_terminal(sys.stderr):  # which would break a line in the middle of a word
+        width = shutil.get_terminal_size((80, 24)).columns
+        line = textwrap.fill(
+            line, max(width, 20), subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+        )
     print(line, file=sys.stderr)  # noqa: T201
 
 

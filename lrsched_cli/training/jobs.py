@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from lrsched_cli.book import Entry
 from lrsched_cli.errors import SpecError, must
@@ -196,7 +197,35 @@ def _runs(
             course = _course(trace, per_epoch, entry.name)
             monitor = _monitor(trace, experiment, entry.name)
             runs += [PlannedRun(entry.name, lr, seed, course, monitor) for seed in experiment.seeds or ()]
-    return runs, traces, list(dict.fromkeys(notes))
+        notes += _remarks(entry, found[0][1])
+    return runs, traces, list(dict.fromkeys([*notes, *_alike(traces)]))
+
+
+def _remarks(entry: Entry, trace: Trace) -> list[str]:
+    """What a user should know of an entry before it is trained."""
+    remarks = [f"{entry.name}: {note}" for note in trace.schedule.notes(trace.clock.total) if "metrics for" not in note]
+    if trace.schedule.reacts and "metrics" in entry.spec:
+        remarks.append(f"{entry.name}: reacts to its own metric in training, not to the metrics in the plan")
+    if not trace.schedule.reacts and trace.kind != "constant" and trace.clock.total > 1 and _still(trace):
+        remarks.append(f"{entry.name}: its rate never changes in {trace.clock.total} {trace.interval}s")
+    return remarks
+
+
+def _alike(traces: Mapping[tuple[str, float], Trace]) -> list[str]:
+    """Which schedules train alike, as their rates are the same."""
+    plain = [(name, trace) for (name, _), trace in traces.items() if not trace.schedule.reacts]
+    found = []
+    for i, (name, trace) in enumerate(plain):
+        for other, beside in plain[:i]:
+            if other != name and trace.clock == beside.clock and _same(trace, beside):
+                found.append(f"{name} has the rates of {other}: their runs are the same")
+                break
+    return found
+
+
+def _still(trace: Trace) -> bool:
+    rates = trace.schedule(_looks(trace))
+    return bool((rates == rates[0]).all())
 
 
 def base_rate(trace: Trace) -> float:
@@ -275,9 +304,14 @@ def _monitor(trace: Trace, experiment: Experiment, name: str) -> str:
     return experiment.monitor or fitting
 
 
+def _looks(trace: Trace) -> npt.NDArray[np.int64]:
+    """Ticks at which traces are compared: all of a short run, some of a long one."""
+    return np.unique(np.linspace(0, trace.clock.total - 1, 1025).round().astype(np.int64))
+
+
 def _same(one: Trace, other: Trace) -> bool:
     """Whether two traces have the same rates, judged where they are most likely to differ."""
-    ticks = np.unique(np.linspace(0, one.clock.total - 1, 257).round().astype(np.int64))
+    ticks = _looks(one)
     ours, theirs = (t.schedule.fed([]) if t.schedule.reacts else t.schedule for t in (one, other))
     return bool(np.array_equal(ours(ticks), theirs(ticks)))
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from lrsched_cli.errors import LostProcess, SpecError
+from lrsched_cli.errors import LostProcessError, SpecError
 from lrsched_cli.training.jobs import Job
 from lrsched_cli.training.launch import local_rank, rank_and_world
 from lrsched_cli.training.processes import shared
@@ -26,20 +26,42 @@ MEET_EVERY = 0.2
 
 
 @contextmanager
-def joined(world: int, kind: str) -> Iterator[None]:
-    """All processes in one group while this lasts; a rank that dies ends it on the others with a ``LostProcess``."""
-    if world < 2:
-        yield
-        return
+def joined() -> Iterator[None]:
+    """All processes in one group while this lasts; what is sent about fails on all where one of them dies."""
     import torch.distributed as dist
 
+    # Only what Python holds is sent about, which takes no GPU; NCCL is there for a user's own network.
+    both = torch.cuda.is_available() and dist.is_nccl_available()
     try:
-        dist.init_process_group("cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo", timeout=timedelta(days=1))
+        dist.init_process_group("cpu:gloo,cuda:nccl" if both else "gloo", timeout=timedelta(days=1))
         yield
     finally:
         if dist.is_initialized():
             with contextlib.suppress(RuntimeError):  # what is left of a group that lost a member
                 dist.destroy_process_group()
+
+
+def first_refusal(refused: SpecError | None) -> SpecError | None:
+    """The refusal of the first process that has one, on all of them."""
+    import torch.distributed as dist
+
+    everyone: list[Any] = [None] * dist.get_world_size()
+    with lost_without():
+        dist.all_gather_object(everyone, refused)
+    return next((error for error in everyone if error is not None), None)
+
+
+@contextmanager
+def lost_without(onward: str = "") -> Iterator[None]:
+    """What the transport raises where a process has gone becomes a ``LostProcessError``."""
+    import torch.distributed as dist
+
+    try:
+        yield
+    except (RuntimeError, ConnectionError) as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        raise LostProcessError(f"another process of the {dist.get_world_size()} died{onward}") from None
 
 
 def told_by_first(world: int, make: Callable[[], Path | None]) -> Path | None:
@@ -54,7 +76,8 @@ def told_by_first(world: int, make: Callable[[], Path | None]) -> Path | None:
             told = [make()]
         except SpecError as error:
             told = [error]
-    dist.broadcast_object_list(told)
+    with lost_without():
+        dist.broadcast_object_list(told)
     if isinstance(told[0], SpecError):
         raise told[0]
     return told[0]  # type: ignore[no-any-return]
@@ -63,13 +86,9 @@ def told_by_first(world: int, make: Callable[[], Path | None]) -> Path | None:
 def train_ranks(job: Job, means: Means, stop: Event) -> Iterator[Message]:
     """Train this rank's share; rank 0 yields what happens on all of them, the others nothing."""
     rank, world = rank_and_world()
-    try:
+    onward = f": lrsched train --resume {means.folder} goes on from the last epoch that was saved"
+    with lost_without(onward if means.folder else ""):
         yield from _meetings(job, means, stop, rank, world)
-    except (RuntimeError, ConnectionError) as error:
-        if isinstance(error, torch.OutOfMemoryError):
-            raise
-        onward = f": lrsched train --resume {means.folder} goes on from the last epoch that was saved"
-        raise LostProcess(f"another process of the {world} died{onward if means.folder else ''}") from None
 
 
 def _meetings(job: Job, means: Means, stop: Event, rank: int, world: int) -> Iterator[Message]:

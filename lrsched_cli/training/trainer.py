@@ -104,12 +104,13 @@ def kept_job(job: Job, folder: Path) -> tuple[Job, str]:
 def finish(job: Job, messages: Iterator[Message], told: Callable[[Message], None], device: str) -> Results:
     """Follow a training to its end and put its results together; ``told`` hears of everything on the way."""
     results: dict[int, RunResult] = {}
-    begun = time.perf_counter()
+    begun, before = time.perf_counter(), 0.0
     for message in messages:
         told(message)
         if isinstance(message, Finished):
             results |= message.results
-    seconds = time.perf_counter() - begun
+            before = max(before, message.seconds_before)
+    seconds = time.perf_counter() - begun + before
     runs = [results[number] for number in sorted(results)]
     return Results(
         device=device,

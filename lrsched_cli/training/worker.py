@@ -47,9 +47,10 @@ class Report:
 
 @dataclass(frozen=True)
 class Finished:
-    """The results of some runs, by number."""
+    """The results of some runs, by number, and the seconds that were spent on them before they were resumed."""
 
     results: dict[int, RunResult]
+    seconds_before: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,8 @@ class Worker:
     stopped: Callable[[], bool] = lambda: False
     _saved_at: float = field(default_factory=time.monotonic)
     _saving_took: float = 0.0
+    _begun_at: float = field(default_factory=time.monotonic)
+    _before: float = 0.0
     _digest: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -165,7 +168,12 @@ class Worker:
             yield from self._save(running, now=False)
         yield from self._save(running, now=True)
         for ensemble in running:
-            yield Finished(self._results(ensemble))
+            yield Finished(self._results(ensemble), self._before)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training so far, with those before it was resumed."""
+        return self._before + time.monotonic() - self._begun_at
 
     def _begin(self, waiting: list[list[int]], running: list[Ensemble]) -> Iterator[Message]:
         """Make the ensembles of these runs, each in halves where it does not fit into memory."""
@@ -192,6 +200,7 @@ class Worker:
             try:
                 with np.load(saved, allow_pickle=False) as arrays:
                     kept = dict(arrays)
+                self._before = max(self._before, float(kept.pop("seconds")))
                 if str(kept.pop("digest")) != self._digest:
                     raise SpecError(f"{saved} is of another training: remove it to train these runs anew")
                 ensemble.restore(kept)
@@ -255,7 +264,8 @@ class Worker:
         try:
             for ensemble in ensembles:
                 data = io.BytesIO()
-                np.savez(data, digest=np.array(self._digest), **ensemble.state())  # type: ignore[arg-type]
+                about = {"digest": np.array(self._digest), "seconds": np.array(self.seconds)}
+                np.savez(data, **about, **ensemble.state())  # type: ignore[arg-type]
                 write_whole(_state_file(self.means.folder, [m.number for m in ensemble.members]), data.getvalue())
         except (SpecError, OSError) as error:
             self.means = Means(self.means.device, self.means.way)
