@@ -115,7 +115,8 @@ def _perceptron(shape: tuple[int, ...], hidden: tuple[int, ...], batch_norm: boo
     layers: list[Any] = [nn.Flatten()] if len(shape) > 1 else []
     width = prod(shape)
     for size in hidden:
-        layers.append(nn.Linear(width, size))
+        # Before batch norm a bias does nothing, and Adam would make full steps of the rounding of its gradient.
+        layers.append(nn.Linear(width, size, bias=not batch_norm))
         if batch_norm:
             layers.append(nn.BatchNorm1d(size))
         layers.append(nn.ReLU())

@@ -14,7 +14,7 @@ from typing import Any
 
 from lrsched_cli.errors import SpecError, TrainingError
 from lrsched_cli.training.jobs import Job
-from lrsched_cli.training.worker import Means, Message, Worker, as_failure, prepare
+from lrsched_cli.training.worker import Means, Message, Worker, as_failure
 
 
 def cores() -> int:
@@ -34,7 +34,6 @@ def train_here(job: Job, means: Means, workers: int, stop: Event) -> Iterator[Me
     """
     shares = [share for share in (shared(job, i, workers) for i in range(workers)) if share]
     if len(shares) < 2 or not can_fork() or means.device.type != "cpu":
-        prepare(means.device)
         try:
             yield from Worker(job, job.groups, means, stop.is_set).run()
         except (SpecError, TrainingError):
@@ -112,7 +111,6 @@ def _serve(
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     for other in others:  # or it would keep its own reader's end open, and never notice that nobody reads
         other.close()
-    prepare(means.device)
     try:
         try:
             for message in Worker(job, share, means, flag.is_set).run():

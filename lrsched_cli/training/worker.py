@@ -86,7 +86,7 @@ class Means:
 
 def means_of(job: Job, device: torch.device) -> tuple[Means, str]:
     """The means for a job, and what to say of how its networks are trained together."""
-    prepare(device)
+    settle(device)
     split = job.data.split(job.runs[0].seed).train
     dtype = dtype_of(job)
     outputs = job.model.outputs_for(job.data.classes)
@@ -115,11 +115,9 @@ def means_of(job: Job, device: torch.device) -> tuple[Means, str]:
     return Means(device, way), note if job.model.factory is not None else ""
 
 
-def prepare(device: torch.device) -> None:
-    """Settle how this process computes: one thread, as several processes share the members, and no denormal numbers."""
+def settle(device: torch.device) -> None:
+    """Settle where this process computes, on one thread: several processes share the members."""
     torch.set_num_threads(1)
-    # Numbers so small that they are nothing but slow: without them a converging network trains up to twice as fast.
-    torch.set_flush_denormal(True)
     if device.type == "cuda":
         torch.cuda.set_device(device)
 
@@ -147,6 +145,15 @@ class Worker:
 
     def run(self) -> Iterator[Message]:
         """Train to the end, or to the end of the epoch in which ``stopped`` becomes true."""
+        settle(self.means.device)
+        # Numbers so small that they are nothing but slow: without them a converging network trains up to twice as fast.
+        torch.set_flush_denormal(True)
+        try:
+            yield from self._run()
+        finally:
+            torch.set_flush_denormal(False)
+
+    def _run(self) -> Iterator[Message]:
         running: list[Ensemble] = []
         yield from self._begin([list(group) for group in self.groups], running)
         while any(not e.done for e in running) and not self.stopped():
@@ -198,7 +205,8 @@ class Worker:
         saved = _state_file(self.means.folder, numbers) if self.means.resumed else None
         if saved is not None and saved.exists():
             try:
-                with np.load(saved, allow_pickle=False) as arrays:
+                # Not the file itself, which NumPy leaves open where it is no archive.
+                with np.load(io.BytesIO(saved.read_bytes()), allow_pickle=False) as arrays:
                     kept = dict(arrays)
                 self._before = max(self._before, float(kept.pop("seconds")))
                 if str(kept.pop("digest")) != self._digest:

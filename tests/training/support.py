@@ -26,6 +26,9 @@ from lrsched_cli.training.jobs import Job, plan
 from lrsched_cli.training.stack import Stack, way_of
 from lrsched_cli.training.updates import Hyper
 
+# Small tensors are no faster on several threads, and far slower where these have to wait for a core.
+torch.set_num_threads(1)
+
 HERE = "python:tests.training.support"
 CURVES = ("train_loss", "val_loss", "val_accuracy", "test_accuracy")
 #: Torch's optimizers under the names that an experiment has for them.
@@ -106,7 +109,9 @@ class Plain:
         if averaged is not None:
             samples = torch.from_numpy(order(seed, epoch, len(y))[: self.used])
             update_bn([x[indices] for indices in samples.split(self.batch)], averaged)
-            out.averaged = dict(zip(("val_loss", "val_accuracy"), evaluated(averaged, *self.part(split.val)), strict=True))
+            out.averaged = dict(
+                zip(("val_loss", "val_accuracy"), evaluated(averaged, *self.part(split.val)), strict=True)
+            )
         return out
 
     def held_out(self, split: Any) -> list[tuple[Tensor, Tensor]]:
@@ -213,6 +218,12 @@ def outcomes(ensemble: Ensemble) -> dict[int, dict[str, np.ndarray]]:
     return {member.number: outcome(ensemble, m) for m, member in enumerate(ensemble.members)}
 
 
+def close(ours: Any, theirs: Any, tolerance: float, name: str = "", least: float = 0) -> None:
+    """Assert that numbers are as many, and agree within a part of each (or within ``least``)."""
+    ours, theirs = np.asarray(ours), np.asarray(theirs)
+    np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=least, err_msg=name, strict=True)
+
+
 def same_bits(ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]) -> None:
     """Assert that two runs left the same numbers, to the last bit."""
     assert ours.keys() == theirs.keys()
@@ -309,3 +320,11 @@ def two_logits() -> nn.Module:
 
 def one_logit() -> nn.Module:
     return nn.Sequential(nn.Linear(5, 6), nn.Tanh(), nn.Linear(6, 1))
+
+
+def bn() -> nn.Module:
+    return nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.GELU(), nn.Linear(4, 3))
+
+
+def gelu_to_one() -> nn.Module:
+    return nn.Sequential(nn.Linear(5, 6), nn.GELU(), nn.Linear(6, 1))
