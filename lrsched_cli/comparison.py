@@ -15,21 +15,16 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from types import ModuleType
 
 import numpy as np
 import numpy.typing as npt
 
-from lrsched_cli.results import DIVERGED, STOPPED, Group, Results, RunResult, Spread, counted
+from lrsched_cli.results import DIVERGED, OK, STOPPED, Group, Results, RunResult, Spread, counted
 
-#: A corrected p-value below this is called a difference; one minus this is the level of the confidence intervals.
+#: A corrected p-value below this is called a difference.
 LEVEL = 0.05
 #: Differences this small beside the values are rounding.
 ROUNDING = 1e-12
-#: A validation part of at most so many samples is told as a count: one of them is then 0.1% or more.
-COUNTABLE = 1000
-#: Names that a sentence lists.
-MOST_NAMES = 4
 
 
 @dataclass(frozen=True)
@@ -39,7 +34,8 @@ class Difference:
     Attributes
     ----------
     mean: of the differences.
-    low, high: its 95% confidence interval, of this pair alone.
+    low, high: its confidence interval, of the level at which Holm's rule tests this pair: 0.95 or more. It leaves out 0
+        exactly where ``p`` is below ``LEVEL``.
     p: the probability of such a mean or a larger one if there were no difference, corrected for all pairs.
     n: the seeds that both finished.
     """
@@ -53,17 +49,35 @@ class Difference:
 
 @dataclass(frozen=True)
 class Row:
-    """A schedule at a base rate. The differences are None for the best one, and where there is no test."""
+    """A schedule at a base rate: its last weights or, where ``averaged``, the averaged ones."""
 
     schedule: str
     lr: float
+    averaged: bool
     accuracy: Spread
     loss: Spread
     runs: int
     diverged: int
-    accuracy_difference: Difference | None = None
-    loss_difference: Difference | None = None
-    verdict: str = ""
+
+    @property
+    def name(self) -> str:
+        return f"{self.schedule} (averaged)" if self.averaged else self.schedule
+
+
+@dataclass(frozen=True)
+class Tests:
+    """The tests of one measure.
+
+    Attributes
+    ----------
+    best: the number of the row with the best mean.
+    differences: of the other rows from it, by their numbers; without those that share fewer than two seeds with it.
+    least: the smallest corrected p-value of all pairs, also of those without the best; NaN where there is no pair.
+    """
+
+    best: int
+    differences: dict[int, Difference]
+    least: float
 
 
 @dataclass(frozen=True)
@@ -74,34 +88,44 @@ class Comparison:
     ----------
     title: which of the runs these are; empty where they are all.
     rows: ranked by mean final accuracy, ties by loss; in the order given where they cannot be ranked.
-    ranked: whether every schedule that did not diverge finished two seeds or more, so that there is a ranking.
-    verdict: what can be said, in plain sentences.
-    counts: a sentence with the mean accuracies as samples that were classified rightly; empty where the validation
-        part is large or of unknown size.
+    unranked: why there is no ranking; empty where every schedule that did not diverge finished two seeds or more.
+    by_accuracy, by_loss: the tests, where there is a ranking, and two rows or more have such values.
+    val_size: the number of validation samples, if known.
+    note: a sentence to say beside the verdict.
     """
 
     title: str
     rows: list[Row]
-    ranked: bool
-    verdict: list[str]
-    counts: str
+    unranked: str = ""
+    by_accuracy: Tests | None = None
+    by_loss: Tests | None = None
+    val_size: int | None = None
+    note: str = ""
 
 
 def comparisons(results: Results) -> list[Comparison]:
-    """All schedules, each at its best base rate; then those at every rate, where a schedule was tried at several."""
-    groups, best = results.groups(), best_rates(results)
+    """All schedules, each at its best base rate; then those at every rate, where a schedule was tried at several.
+
+    A rate that is the best of all schedules comes but once.
+    """
+    groups, best, size = results.groups(), best_rates(results), results.val_size
+    stopped = {run.schedule for run in results.runs if run.status == STOPPED}
+    planned = max((results.planned_epochs(name) or 0 for name in stopped), default=0)
     if len(groups) == len(best):
-        return [compare(groups, results.val_size)]
-    tried = len(results.lrs)
+        return [compare(groups, size, planned=planned)]
+    rates = results.lrs
     note = (
-        f"each schedule is at the best of {tried} base rates, chosen by these same accuracies, which flatters all of "
-        "them: train the chosen rates with other seeds for a fair figure"
+        f"each schedule is at the best of {len(rates)} base rates, chosen by these same accuracies, which flatters all "
+        "of them: train the chosen rates with other seeds for a fair figure"
     )
     chosen = {(schedule, lr): groups[schedule, lr] for schedule, lr in best.items()}
-    found = [compare(chosen, results.val_size, title="each schedule at its best base rate", note=note)]
-    for rate in results.lrs:
+    shared = set(best.values())
+    title = "each schedule at its best base rate" + (f", {shared.pop():g} for all" if len(shared) == 1 else "")
+    found = [compare(chosen, size, title=title, note=note, planned=planned)]
+    for rate in rates:
         part = {key: runs for key, runs in groups.items() if key[1] == rate}
-        found.append(compare(part, results.val_size, title=f"base rate {rate:g}"))
+        if part.keys() != chosen.keys():
+            found.append(compare(part, size, title=f"base rate {rate:g}", planned=planned))
     return found
 
 
@@ -117,32 +141,41 @@ def best_rates(results: Results) -> dict[str, float]:
 
 
 def compare(
-    groups: Mapping[Group, Sequence[RunResult]], val_size: int | None = None, *, title: str = "", note: str = ""
+    groups: Mapping[Group, Sequence[RunResult]],
+    val_size: int | None = None,
+    *,
+    title: str = "",
+    note: str = "",
+    planned: int = 0,
 ) -> Comparison:
-    """Compare schedules, each at one base rate.
+    """Compare schedules, each at one base rate; averaged weights have a row of their own beside the last ones.
 
-    ``val_size`` is the number of validation samples, which tells how finely an accuracy is known; ``note`` is a
-    sentence to say beside the verdict.
+    ``val_size`` is the number of validation samples, which tells how finely an accuracy is known; ``planned`` the
+    epochs that runs which were interrupted should have had, 0 if unknown.
     """
-    rows = [_row(schedule, lr, runs) for (schedule, lr), runs in groups.items()]
-    reason = _unrankable(rows, groups)
-    names = _Names(rows)
-    verdict = [] if reason is None else [reason]
-    if reason is None:
-        # Few runs of a schedule are left where most diverged: it goes last, and into no test.
-        rows.sort(key=lambda row: (row.accuracy.n >= 2, *_merit(row.accuracy, row.loss)), reverse=True)
-        rows, verdict = _judged(rows, groups, val_size, names)
-    verdict += _diverged(rows, names)
-    return Comparison(title, rows, reason is None, verdict + [note] * bool(note), _counts(rows, val_size, names))
+    members = [member for group, runs in groups.items() for member in _members(group, runs)]
+    unranked = _interrupted(groups, planned) or _unrankable([row for row, _ in members])
+    if unranked:
+        return Comparison(title, [row for row, _ in members], unranked, val_size=val_size, note=note)
+    # Few runs of a schedule are left where most diverged: it goes last, and into no test.
+    members.sort(
+        key=lambda member: (member[0].accuracy.n >= 2, *_merit(member[0].accuracy, member[0].loss)), reverse=True
+    )
+    rows, finals = [row for row, _ in members], [counted(runs) for _, runs in members]
+    tested = [at for at, row in enumerate(rows) if row.accuracy.n >= 2]
+    by_accuracy = _tests(finals, tested, "val_accuracy", 1 / val_size if val_size else 0.0)
+    losing = sorted((at for at in tested if rows[at].loss.n >= 2), key=lambda at: rows[at].loss.mean)
+    by_loss = _tests(finals, losing, "val_loss", 0.0) if len(losing) > 1 else None
+    return Comparison(title, rows, "", by_accuracy, by_loss, val_size, note)
 
 
-def paired_t_test(a: npt.ArrayLike, b: npt.ArrayLike, resolution: float = 0.0) -> Difference:
+def paired_t_test(a: npt.ArrayLike, b: npt.ArrayLike, resolution: float = 0.0, alpha: float = LEVEL) -> Difference:
     """Student's two-sided t-test of ``a - b``, arrays of shape ``(n,)`` with n >= 2; the p-value is uncorrected.
 
     ``resolution`` is the step in which the values are measured, such as one sample of an accuracy. Two values rounded
     to it differ with a variance of a sixth of its square by the rounding alone, so no less is assumed: two seeds often
     give the very same difference of accuracies by chance. Without it, differences that are all the same have p = 0,
-    and p = 1 where all are zero. Needs SciPy.
+    and p = 1 where all are zero. The interval has the level ``1 - alpha``. Needs SciPy.
     """
     from scipy import special  # type: ignore[import-untyped]
 
@@ -157,18 +190,14 @@ def paired_t_test(a: npt.ArrayLike, b: npt.ArrayLike, resolution: float = 0.0) -
     error = math.sqrt(max(variance, resolution**2 / 6) / n)
     if error == 0:
         return Difference(mean * unit, mean * unit, mean * unit, float(mean == 0), n)
-    half = float(special.stdtrit(n - 1, 1 - LEVEL / 2)) * error
+    half = -float(special.stdtrit(n - 1, alpha / 2)) * error
     p = 2 * float(special.stdtr(n - 1, -abs(mean) / error))
     return Difference(mean * unit, (mean - half) * unit, (mean + half) * unit, p, n)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's corrected p-values, in the order given: the k-th smallest of m times m - k + 1, and never decreasing."""
-    corrected, highest = [0.0] * len(p_values), 0.0
-    for rank, at in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        highest = max(highest, min((len(p_values) - rank) * p_values[at], 1.0))
-        corrected[at] = highest
-    return corrected
+    return [min(p, 1.0) for p in _stepped_down(p_values)]
 
 
 def p_text(p: float) -> str:
@@ -187,10 +216,26 @@ def _spread(runs: Sequence[RunResult], name: str) -> Spread:
     return Spread.of(run.final(name) for run in runs)
 
 
-def _row(schedule: str, lr: float, runs: Sequence[RunResult]) -> Row:
+def _members(group: Group, runs: Sequence[RunResult]) -> list[tuple[Row, Sequence[RunResult]]]:
+    """The runs of a group as a row, and as another with the averaged weights where a run has such."""
+    found = [(_row(group, False, runs), runs)]
+    if any(run.averaged for run in runs):
+        averaged = [_averaged(run) for run in runs]
+        found.append((_row(group, True, averaged), averaged))
+    return found
+
+
+def _averaged(run: RunResult) -> RunResult:
+    """A run that ends with its averaged weights, so that the same statistics are taken of them."""
+    loss, accuracy = ((run.averaged or {}).get(name, math.nan) for name in ("val_loss", "val_accuracy"))
+    return replace(run, val_loss=[loss], val_accuracy=[accuracy])
+
+
+def _row(group: Group, averaged: bool, runs: Sequence[RunResult]) -> Row:
     taken = counted(runs)
     diverged = sum(run.status == DIVERGED for run in runs)
-    return Row(schedule, lr, _spread(taken, "val_accuracy"), _spread(taken, "val_loss"), len(runs), diverged)
+    accuracy, loss = (_spread(taken, name) for name in ("val_accuracy", "val_loss"))
+    return Row(*group, averaged, accuracy, loss, len(runs), diverged)
 
 
 def _merit(accuracy: Spread, loss: Spread) -> tuple[float, float]:
@@ -198,10 +243,21 @@ def _merit(accuracy: Spread, loss: Spread) -> tuple[float, float]:
     return tuple(-math.inf if value != value else value for value in (accuracy.mean, -loss.mean))  # type: ignore[return-value]
 
 
-def _unrankable(rows: Sequence[Row], groups: Mapping[Group, Sequence[RunResult]]) -> str | None:
+def _interrupted(groups: Mapping[Group, Sequence[RunResult]], planned: int) -> str:
+    """How far the runs came that were interrupted, if some were."""
+    runs = [run for group in groups.values() for run in group]
+    stopped = [run for run in runs if run.status == STOPPED]
+    if not stopped:
+        return ""
+    low, high = min(run.epochs for run in stopped), max(run.epochs for run in stopped)
+    at = (f"epoch {low}" if low == high else f"epochs {low} to {high}") + (f" of {planned}" if planned else "")
+    if any(run.status == OK for run in runs):
+        return f"interrupted: {len(stopped)} of {len(runs)} runs were stopped at {at}: no ranking"
+    return f"interrupted at {at}: no ranking"
+
+
+def _unrankable(rows: Sequence[Row]) -> str:
     """Why there is no ranking, if there is none."""
-    if any(run.status == STOPPED for runs in groups.values() for run in runs):
-        return "interrupted: no ranking before every run has ended; --resume FOLDER goes on"
     if not rows:
         return "there are no runs to compare"
     if len(rows) < 2:
@@ -212,17 +268,17 @@ def _unrankable(rows: Sequence[Row], groups: Mapping[Group, Sequence[RunResult]]
         return "no ranking: a schedule has fewer than two seeds"
     if sum(row.accuracy.n >= 2 for row in rows) < 2:
         return "no ranking: fewer than two schedules have two runs that did not diverge"
-    if _special() is None:
+    if not _has_scipy():
         return "no ranking: the test needs SciPy, which pip install 'lrsched-cli[train]' brings"
-    return None
+    return ""
 
 
-def _special() -> ModuleType | None:
+def _has_scipy() -> bool:
     try:
-        from scipy import special  # type: ignore[import-untyped]
+        from scipy import special  # type: ignore[import-untyped]  # noqa: F401
     except ImportError:
-        return None
-    return special  # type: ignore[no-any-return]
+        return False
+    return True
 
 
 # The tests.
@@ -230,145 +286,30 @@ def _special() -> ModuleType | None:
 Pair = tuple[int, int]
 
 
-def _judged(
-    rows: list[Row], groups: Mapping[Group, Sequence[RunResult]], val_size: int | None, names: _Names
-) -> tuple[list[Row], list[str]]:
-    """The rows with their differences from the best, and what can be said of them."""
-    finals = [counted(groups[row.schedule, row.lr]) for row in rows]
-    compared = [at for at, row in enumerate(rows) if row.accuracy.n >= 2]
-    by_accuracy = _from_best(finals, compared, "val_accuracy", 1 / val_size if val_size else 0.0)
-    judged = [replace(row, accuracy_difference=by_accuracy.get(at)) for at, row in enumerate(rows)]
-    sentences = _sentences("", judged, compared[0], by_accuracy, names)
-    losing = [at for at in compared if rows[at].loss.n >= 2]
-    if len(losing) > 1:
-        lowest = min(losing, key=lambda at: rows[at].loss.mean)
-        by_loss = _from_best(finals, [lowest, *(at for at in losing if at != lowest)], "val_loss", 0.0)
-        judged = [replace(row, loss_difference=by_loss.get(at)) for at, row in enumerate(judged)]
-        sentences += _sentences("by loss, ", judged, lowest, by_loss, names)
-    return [replace(row, verdict=_row_verdict(at, row)) for at, row in enumerate(judged)], sentences
-
-
-def _from_best(
-    finals: Sequence[Sequence[RunResult]], order: Sequence[int], name: str, resolution: float
-) -> dict[int, Difference]:
-    """The tested difference of each from the first of an order, corrected over all pairs of them."""
-    tested: dict[Pair, Difference] = {}
+def _tests(finals: Sequence[Sequence[RunResult]], order: Sequence[int], name: str, resolution: float) -> Tests:
+    """The tested differences of each from the first of an order, corrected over all pairs of them."""
     values = {at: {run.seed: v for run in finals[at] if math.isfinite(v := run.final(name))} for at in order}
+    found: dict[Pair, float] = {}
+    samples: dict[Pair, tuple[list[float], list[float]]] = {}
     for best, other in combinations(order, 2):
         common = sorted(values[best].keys() & values[other].keys())
         if len(common) >= 2:
             a, b = ([values[at][seed] for seed in common] for at in (other, best))
-            tested[best, other] = paired_t_test(a, b, resolution)
-    corrected = holm([difference.p for difference in tested.values()])
-    pairs = zip(tested.items(), corrected, strict=True)
-    return {other: replace(found, p=p) for ((best, other), found), p in pairs if best == order[0]}
+            samples[best, other] = a, b
+            found[best, other] = paired_t_test(a, b, resolution).p
+    differences = {}
+    for (pair, p), stepped in zip(found.items(), _stepped_down(list(found.values())), strict=True):
+        if pair[0] == order[0]:
+            # What p is below where Holm's rule finds a difference: so the interval and the corrected p-value agree.
+            alpha = LEVEL * p / stepped if p else LEVEL / len(found)
+            differences[pair[1]] = replace(paired_t_test(*samples[pair], resolution, alpha), p=min(stepped, 1.0))
+    return Tests(order[0], differences, min(holm(list(found.values())), default=math.nan))
 
 
-def _row_verdict(at: int, row: Row) -> str:
-    if row.accuracy.n < 2:
-        return f"{DIVERGED}, {row.diverged} of {row.runs}"
-    difference = row.accuracy_difference
-    if difference is None:
-        return "best mean" if at == 0 else "no common seeds"
-    if difference.p < LEVEL:
-        # Where runs diverged, the seeds in common may tell otherwise than the means.
-        return f"{'worse' if difference.mean < 0 else 'better over the common seeds'} ({p_text(difference.p)})"
-    if difference.mean == 0 and difference.p == 1:
-        return "no difference"
-    return f"inside the noise ({p_text(difference.p)})"
-
-
-# The sentences.
-
-
-class _Names:
-    """What sentences call the rows: by the schedule, and by its base rate too where these differ."""
-
-    def __init__(self, rows: Sequence[Row]) -> None:
-        self.rates = len({row.lr for row in rows}) > 1
-
-    def __getitem__(self, row: Row) -> str:
-        return f"{row.schedule} at {row.lr:g}" if self.rates else row.schedule
-
-
-def _sentences(
-    prefix: str, rows: Sequence[Row], best: int, differences: Mapping[int, Difference], names: _Names
-) -> list[str]:
-    """What the tests against the best row say; ``prefix`` tells that it is by loss."""
-    if not differences:
-        return [f"{prefix}no test: no two schedules finished two common seeds"]
-
-    def value(row: Row) -> str:
-        return loss_text(row.loss.mean) if prefix else f"{100 * row.accuracy.mean:.2f} %"
-
-    worse = {at: found for at, found in differences.items() if found.p < LEVEL and (found.mean > 0) == bool(prefix)}
-    same = {at: found for at, found in differences.items() if found.p >= LEVEL}
-    first, seeds = rows[best], _seeds(differences)
-    test = f"paired t-test over {seeds}" + (", Holm-corrected" if len(differences) > 1 else "")
-    if not worse and len(same) > 1:
-        smallest = min(found.p for found in same.values())
-        least = p_text(smallest) if smallest >= 1 else p_text(smallest).replace(" = ", " >= ")
-        return [f"{prefix}no schedule differs from the best: all are inside the noise of {seeds} ({least}, {test})"]
-    if not worse and not same:
-        return []
-    if not worse:
-        (other, found), *_ = same.items()
-        pair = _listed([names[first], names[rows[other]]])
-        return [f"{prefix}the difference between {pair} is inside the noise of {seeds} ({p_text(found.p)}, {test})"]
-    most = p_text(max(found.p for found in worse.values()))
-    others = sorted(worse, key=lambda at: rows[at].loss.mean if prefix else -rows[at].accuracy.mean)
-    if same:
-        alike = _listed([names[first], *(names[rows[at]] for at in same)])
-        beaten = _listed([names[rows[at]] for at in others])
-        return [
-            f"{prefix}{names[first]} is better than {beaten} ({_at_most(most, worse)}, {test})",
-            f"{prefix}the difference between {alike} is inside the noise",
-        ]
-    following = rows[others[0]]
-    rest = ", the next" if len(worse) > 1 else ""
-    against = f"{value(first)} against {value(following)} of {names[following]}{rest}"
-    return [f"{prefix}{names[first]} is best: {against} ({_at_most(most, worse)}, {test})"]
-
-
-def _at_most(text: str, tested: Mapping[int, Difference]) -> str:
-    """The largest of several p-values, told as such."""
-    return text.replace(" = ", " <= ") if len(tested) > 1 else text
-
-
-def _seeds(differences: Mapping[int, Difference]) -> str:
-    counts = sorted({found.n for found in differences.values()})
-    return f"{counts[0]} seeds" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
-
-
-def _listed(names: Sequence[str]) -> str:
-    """``a, b and c``; of more than four, the first three and how many more."""
-    shown = (
-        list(names) if len(names) <= MOST_NAMES else [*names[: MOST_NAMES - 1], f"{len(names) - MOST_NAMES + 1} more"]
-    )
-    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
-
-
-def _diverged(rows: Sequence[Row], names: _Names) -> list[str]:
-    """The schedules of which some runs diverged, or all of them."""
-    wholly = [names[row] for row in rows if row.diverged == row.runs]
-    partly = [
-        f"{names[row]}: {row.diverged} of {row.runs} runs {DIVERGED}" for row in rows if 0 < row.diverged < row.runs
-    ]
-    return partly + ([f"{_listed(wholly)}: every run {DIVERGED}"] if wholly else [])
-
-
-#: Of more schedules than this only the first and the last are counted out.
-MOST_COUNTED = 6
-
-
-def _counts(rows: Sequence[Row], val_size: int | None, names: _Names) -> str:
-    """The accuracies as samples that were classified rightly, of a validation part that is small enough to count."""
-    known = [row for row in rows if row.accuracy.n]
-    if val_size is None or val_size > COUNTABLE or not known:
-        return ""
-    texts = []
-    for row in known if len(known) <= MOST_COUNTED else (known[0], known[-1]):
-        low, high = round(row.accuracy.min * val_size), round(row.accuracy.max * val_size)
-        among = f" ({low} to {high})" if row.accuracy.n > 1 else ""
-        texts.append(f"{names[row]} {row.accuracy.mean * val_size:.1f}/{val_size}{among}")
-    return f"classified rightly: {', '.join(texts)}"
+def _stepped_down(p_values: Sequence[float]) -> list[float]:
+    """Holm's corrected p-values before they are cut at 1."""
+    corrected, highest = [0.0] * len(p_values), 0.0
+    for rank, at in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        highest = max(highest, (len(p_values) - rank) * p_values[at])
+        corrected[at] = highest
+    return corrected

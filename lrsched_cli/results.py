@@ -147,6 +147,23 @@ class Results:
         longest = max(whole, key=lambda run: run.epochs, default=None)
         return 1 if longest is None else max(round(len(longest.lr_used) / longest.epochs), 1)
 
+    def planned_epochs(self, schedule: str) -> int | None:
+        """Epochs that the runs of a schedule were to have, if the spec tells."""
+        entries = self.spec.get("schedules")
+        entry = entries.get(schedule) if isinstance(entries, Mapping) else None
+        own = entry.get("run") if isinstance(entry, Mapping) else None
+        run = {
+            key: value
+            for part in (self.spec.get("run"), own)
+            if isinstance(part, Mapping)
+            for key, value in part.items()
+        }
+        for name, per_epoch in (("epochs", 1), ("steps", self.steps_per_epoch)):
+            told = run.get(name)
+            if isinstance(told, int) and not isinstance(told, bool) and told > 0:
+                return -(-told // per_epoch)
+        return None
+
     def groups(self) -> dict[Group, list[RunResult]]:
         """The runs of each schedule at each base rate."""
         groups: dict[Group, list[RunResult]] = {}

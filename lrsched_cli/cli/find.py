@@ -27,7 +27,7 @@ from lrsched_cli.run import Run
 from lrsched_cli.show.summary import number
 
 FORMATS = ("table", "csv", "json")
-COLUMNS = ("lr", "loss", "smoothed", "low", "high", "diverged")
+COLUMNS = ("lr", "loss", "smoothed", "low", "high", "diverged", "unstable")
 
 
 def command(args: list[str]) -> Any:
@@ -123,19 +123,22 @@ def sentence(finding: Any) -> str:
 def _rows(finding: Any) -> list[tuple[Any, ...]]:
     columns: Sequence[np.ndarray] = (
         finding.rates, finding.mean, finding.smoothed, finding.low, finding.high, finding.diverged,
+        finding.unstable,
     )  # fmt: skip
     return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
 def _write_table(finding: Any) -> None:
     print(f"{'lr':>10}  {'val loss':>9}  {'smoothed':>9}")  # noqa: T201
-    for lr, mean, smoothed, *_ in _rows(finding):
+    for lr, mean, smoothed, _, _, diverged, unstable in _rows(finding):
         mark = ""
         if lr == finding.suggestion:
             mark = "  <- suggested"
         elif finding.interval is not None and finding.interval[0] <= lr <= finding.interval[1]:
             mark = "  as good"
-        mean_text = "DIVERGED" if not np.isfinite(mean) else loss_text(mean)
+        elif unstable and not diverged:
+            mark = "  unstable"
+        mean_text = "DIVERGED" if diverged else loss_text(mean)
         smooth_text = "" if not np.isfinite(smoothed) else loss_text(smoothed)
         print(f"{number(lr):>10}  {mean_text:>9}  {smooth_text:>9}{mark}".rstrip())  # noqa: T201
 
@@ -144,8 +147,9 @@ def _write_csv(finding: Any) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    for lr, *values, diverged in _rows(finding):
-        writer.writerow([repr(lr), *("" if not np.isfinite(v) else repr(v) for v in values), str(diverged).lower()])
+    for *values, diverged, unstable in _rows(finding):
+        numbers = ("" if not np.isfinite(value) else repr(value) for value in values)
+        writer.writerow([*numbers, str(diverged).lower(), str(unstable).lower()])
     sys.stdout.write(text.getvalue())
 
 

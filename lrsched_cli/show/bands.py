@@ -51,12 +51,18 @@ def interesting(bands: Sequence[Band]) -> Array:
     """
     values = np.concatenate([part for band in bands for part in (band.low, band.high)])
     values = values[np.isfinite(values)]
-    ends = [float(band.low[np.isfinite(band.low)][-1]) for band in bands if np.isfinite(band.low).any()]
-    if not ends:
+    last = [found[0] for band in bands if (found := ends(band)) is not None]
+    if not last:
         return np.array([0.0, 100.0])
-    low = min(float(np.quantile(values, 0.15)), *ends)
+    low = min(float(np.quantile(values, 0.15)), *last)
     top = float(values.max())
     return np.array([low if top - values.min() > 2.5 * (top - low) > 0 else float(values.min()), top])
+
+
+def ends(band: Band) -> tuple[float, float] | None:
+    """The lowest and the highest last value of a band, or None where it has no value."""
+    known = np.flatnonzero(np.isfinite(band.mean))
+    return (float(band.low[known[-1]]), float(band.high[known[-1]])) if len(known) else None
 
 
 def decades(values: Array) -> float:

@@ -14,7 +14,7 @@ from lrsched_cli.results import DIVERGED, Results, RunResult, Spread, counted
 from lrsched_cli.schedules.ticks import Array
 from lrsched_cli.show import axes as scale
 from lrsched_cli.show.axes import PlotOptions
-from lrsched_cli.show.bands import Band, decades, drawable, envelope, interesting, staircase, thinned
+from lrsched_cli.show.bands import Band, decades, drawable, ends, envelope, interesting, staircase, thinned
 from lrsched_cli.show.report import shortened
 from lrsched_cli.show.summary import printable, ticks
 from lrsched_cli.show.theme import FAINT, OVER, style, themed, without_3d
@@ -28,12 +28,14 @@ with without_3d():
     from matplotlib.patches import Patch
     from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 
-#: Of more schedules the training losses would only hide the validation losses.
-MOST_TRAINING = 5
+#: Of more schedules the training losses would only hide the validation losses, and the bands each other.
+MOST_TRAINING = MOST_BANDS = 5
 #: Decades that a loss or a rate spans where its axis becomes logarithmic.
 LOSS_DECADES, RATE_DECADES = 1.5, 2.0
 #: A sheet narrower than this, in inches, has its panels below each other; a panel is at least so high.
 NARROW, LOWEST = 5.2, 1.5
+#: Room that the bars of many schedules take right of their curves, as a part of the axis; and that each takes at most.
+BARS, BAR = 0.12, 0.012
 EDGE = 0.16  # inches from the sheet's border to the title and the legend
 PEN, THIN = 1.6, 0.8  # the mean over seeds; a training loss and a run that diverged, in points
 
@@ -43,7 +45,8 @@ def draw_results(results: Results, options: PlotOptions | None = None) -> Figure
 
     Panels for the validation loss (and the training loss, dashed, of a few schedules), the validation accuracy and
     the rates that the optimizer was given, all over epochs. A line is the mean over the seeds that did not diverge,
-    the band their range; a run that diverged ends in a cross. A schedule that was tried at several base rates is shown
+    the band their range; of many schedules there is but a bar right of the curves, the range at the end. A run that
+    diverged ends in a cross. A schedule that was tried at several base rates is shown
     at its best, and a further panel has the final accuracies at all of them, with their standard deviations.
 
     ``options.log_y`` gives the rates a logarithmic axis, which they get unasked where they span over two decades.
@@ -78,6 +81,9 @@ class _Sheet:
         self.schedules = self._schedules()
         self.steps = results.steps_per_epoch
         self.end = float(max(1, *(max(run.epochs, len(run.lr_used) / self.steps) for run in results.runs)))
+        seeds = any(len(curves.lived) > 1 for curves in self.schedules)
+        self.bars = seeds and len(self.schedules) > MOST_BANDS
+        self.training = len(self.schedules) <= MOST_TRAINING and any(curves.lived for curves in self.schedules)
         layout = ConstrainedLayoutEngine(w_pad=0.09, h_pad=0.07, wspace=0.02, hspace=0.03)
         size = (self.width, options.height)
         self.figure = Figure(figsize=size, dpi=options.dpi, facecolor="white", layout=layout)
@@ -158,10 +164,12 @@ class _Sheet:
             colour, dash = curves.look
             handles.append(Line2D([], [], color=colour, linestyle=dash, linewidth=PEN))
         if any(len(curves.lived) > 1 for curves in self.schedules):
-            names.append("range over seeds")
-            handles.append(Patch(facecolor=FAINT, alpha=0.3, linewidth=0))
-        if len(self.schedules) <= MOST_TRAINING and any(curves.lived for curves in self.schedules):
-            names.append("training loss")
+            names.append("range over seeds" + " at the end" * self.bars)
+            bar = Line2D([], [], color=FAINT, linestyle="", marker="|", markersize=8, markeredgewidth=PEN)
+            handles.append(bar if self.bars else Patch(facecolor=FAINT, alpha=0.3, linewidth=0))
+        if self.training:
+            names += ["validation loss", "training loss"]
+            handles.append(Line2D([], [], color=FAINT, linewidth=PEN))
             handles.append(Line2D([], [], color=FAINT, linestyle=(0, (3, 2)), linewidth=THIN))
         if any(run.averaged for curves in self.schedules for run in curves.lived):
             names.append("averaged weights")
@@ -185,7 +193,7 @@ class _Sheet:
     def _losses(self, axes: Axes) -> None:
         bands = [Band.of([run.val_loss for run in curves.lived]) for curves in self.schedules]
         training = [Band.of([run.train_loss for run in curves.lived]) for curves in self.schedules]
-        if len(self.schedules) > MOST_TRAINING:
+        if not self.training:
             training = []
         averaged = self._averaged("val_loss")
         parts = [part for band in bands for part in (band.low, band.high)] + [band.mean for band in training]
@@ -201,7 +209,7 @@ class _Sheet:
         self._bands(axes, bands)
         self._diamonds(axes, averaged)
         self._crosses(axes, "val_loss")
-        self._frame(axes, "validation loss")
+        self._frame(axes, "loss" if self.training else "validation loss")
 
     def _accuracies(self, axes: Axes) -> None:
         bands = [Band.of([run.val_accuracy for run in curves.lived], 100.0) for curves in self.schedules]
@@ -254,11 +262,15 @@ class _Sheet:
             lost += [(x, colour) for x, spread in spreads if not spread.n]
             if known:
                 x, mean, sd = np.array(known).T
+                bars = (
+                    np.minimum(sd, mean),
+                    np.minimum(sd, np.maximum(100 - mean, 0)),
+                )  # there is nothing below 0% and above 100%
                 axes.errorbar(
-                    x, mean, sd, color=colour, linestyle=dash, linewidth=1.2, marker="o", markersize=3.5,
+                    x, mean, bars, color=colour, linestyle=dash, linewidth=1.2, marker="o", markersize=3.5,
                     elinewidth=1.0, capsize=2, zorder=3,
                 )  # fmt: skip
-                shown += [*(mean - sd), *(mean + sd)]
+                shown += [*(mean - bars[0]), *(mean + bars[1])]
         self._limits(axes, np.array(shown), False, most=100.0)
         for x, colour in lost:
             axes.plot([x], [0.03], "x", color=colour, ms=6, mew=1.6, transform=axes.get_xaxis_transform(), zorder=4)
@@ -274,13 +286,17 @@ class _Sheet:
 
     def _bands(self, axes: Axes, bands: Sequence[Band]) -> None:
         """A line for each schedule, and its range where it has several seeds."""
-        alpha = 0.2 if len(bands) < 8 else 0.1
+        apart = min(BAR, BARS / max(len(bands), 1)) * self.end
         for place, (curves, band) in enumerate(zip(self.schedules, bands, strict=True)):
             if not len(band.x):
                 continue
             colour, dash = curves.look
-            if len(curves.lived) > 1:
-                axes.fill_between(*envelope(band), color=colour, alpha=alpha, linewidth=0, zorder=2)
+            if self.bars and len(curves.lived) > 1 and (last := ends(band)) is not None:
+                axes.vlines(self.end + (place + 1.5) * apart, *last, color=colour, linewidth=PEN, zorder=3)
+            elif len(curves.lived) > 1:
+                axes.fill_between(
+                    *envelope(band), color=colour, alpha=0.2 if len(bands) < 4 else 0.12, linewidth=0, zorder=2
+                )
             if any(np.array_equal(band.mean, other.mean, equal_nan=True) for other in bands[:place]):
                 dash = OVER
             x, y = thinned(band.x, band.mean)
@@ -346,7 +362,8 @@ class _Sheet:
     def _frame(self, axes: Axes, title: str) -> None:
         axes.set_title(title, loc="left", fontsize=9.5)
         axes.set_xlabel("epoch")
-        axes.set_xlim(-0.012 * self.end, 1.012 * self.end)
+        room = min(BAR * (len(self.schedules) + 1.5), BARS + 2 * BAR) if self.bars else 0.012
+        axes.set_xlim(-0.012 * self.end, (1 + room) * self.end)
         at = [tick for tick in scale.linear_ticks(0, self.end, 6) if tick == int(tick)]
         self._x_ticks(axes, at, scale.count_labels(at))
 

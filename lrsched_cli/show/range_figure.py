@@ -39,7 +39,7 @@ RIGHT = 0.78
 
 
 def draw_finding(finding: Finding, options: PlotOptions | None = None) -> Figure:
-    """Draw the loss after training against the rate: every seed, the smoothed curve, the answer and how sure it is.
+    """Draw the loss after training against the rate: every seed, their mean, the smoothed curve, the answer, how sure.
 
     ``options.x`` does not apply: the rates have a logarithmic axis. ``options.log_y`` gives the losses one as well,
     which they also get where they span much.
@@ -126,8 +126,8 @@ class _Sheet:
         return textwrap.wrap(text, max(int((self.width - 2 * EDGE) * 72 / (share * size)), 8))
 
     def _above(self) -> npt.NDArray[np.bool_]:
-        """Which rates have a run whose loss is off the axis, and none that diverged."""
-        return np.asarray((self.finding.final > self.limits[1]).any(axis=1) & ~self.finding.diverged)
+        """Which rates have a run whose loss is off the axis, and none that is unstable."""
+        return np.asarray((self.finding.final > self.limits[1]).any(axis=1) & ~self.finding.unstable)
 
     # The panel.
 
@@ -163,7 +163,7 @@ class _Sheet:
     def _references(self, axes: Axes) -> None:
         """Dotted lines at the losses that take no learning."""
         finding = self.finding
-        before = float(np.exp(np.log(finding.initial).mean()))
+        before = float(finding.initial.mean())
         lines = [("before\ntraining", before)] + ([] if finding.chance is None else [("guessing", finding.chance)])
         # Two lines may be as near to each other as they like: the word of the lower one hangs down.
         places = ["center"] if len(lines) == 1 else ["top", "bottom"]
@@ -185,18 +185,21 @@ class _Sheet:
             linewidth=0, zorder=2,
         )  # fmt: skip
         axes.plot(x[shown], losses[shown], "o", color=CURVE, alpha=0.4, ms=3.2, mew=0, zorder=3)
-        axes.plot(finding.rates, finding.smoothed, color=CURVE, zorder=4)
+        axes.plot(finding.rates, finding.smoothed, color=CURVE, linewidth=1.0, zorder=4)
+        if len(finding.initial) > 1:
+            means = np.isfinite(finding.mean) & (finding.mean >= bottom) & (finding.mean <= top)
+            axes.plot(finding.rates[means], finding.mean[means], "D", color=CURVE, ms=4.2, mew=0, zorder=4.5)
         at_edge: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "clip_on": False, "zorder": 5}
         above = finding.rates[self._above()]
         axes.plot(above, np.ones_like(above), "^", color=CURVE, ms=4.5, mew=0, **at_edge)
-        gone = finding.rates[finding.diverged]
+        gone = finding.rates[finding.unstable]
         axes.plot(gone, np.ones_like(gone), "x", color=INK, ms=5.5, mew=1.3, **at_edge)
 
     def _answer(self, axes: Axes) -> None:
         finding = self.finding
         if finding.best is None:
             return
-        loss = finding.smoothed[finding.rates == finding.best]
+        loss = finding.mean[finding.rates == finding.best]
         answered = finding.suggestion is not None
         numbers = [(finding.best, ANSWER if answered else FAINT, "bold" if answered else "normal")]
         if finding.interval is not None:
@@ -232,17 +235,19 @@ class _Sheet:
         if np.isfinite(finding.final).any():
             runs = "a run" if seeds == 1 else f"{seeds} seeds"
             keys.append(Line2D([], [], marker="o", ms=4, alpha=0.5, label=runs, **dot))
+        if seeds > 1 and np.isfinite(finding.mean).any():
+            keys.append(Line2D([], [], marker="D", ms=4.2, label="mean", **dot))
         if np.isfinite(finding.smoothed).any():
-            keys.append(Line2D([], [], color=CURVE, label="smoothed" if seeds == 1 else "smoothed mean"))
+            keys.append(Line2D([], [], color=CURVE, linewidth=1.0, label="smoothed"))
         if np.isfinite(finding.low).any():
             keys.append(Patch(color=CURVE, alpha=0.15, linewidth=0, label="noise"))
         if finding.interval is not None:
             keys.append(Patch(color=ANSWER, alpha=0.15, linewidth=0, label="as good as the best"))
         if self._above().any():
             keys.append(Line2D([], [], marker="^", ms=4.5, label="above the axis", **dot))
-        if finding.diverged.any():
+        if finding.unstable.any():
             cross: dict[str, Any] = {"marker": "x", "ms": 5.5, "mew": 1.3, "color": INK, "linestyle": "none"}
-            keys.append(Line2D([], [], label="diverged", **cross))
+            keys.append(Line2D([], [], label="unstable", **cross))
         return keys
 
     def _columns(self, words: list[str]) -> int:

@@ -5,19 +5,21 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 
-from lrsched_cli.comparison import Comparison, Difference, Row, best_rates, comparisons, loss_text, p_text
+from lrsched_cli.comparison import Comparison, Row, best_rates, comparisons, loss_text, p_text
 from lrsched_cli.errors import SpecError, nearest
 from lrsched_cli.results import DIVERGED, VERSION, Results
 from lrsched_cli.show.summary import printable
+from lrsched_cli.show.verdict import counts, method, verdict
 
 FORMATS = ("table", "csv", "json", "jsonl", "markdown")
-#: Columns of a plain table, the name's least among them.
-WIDTH, LEAST_NAME = 80, 8
+#: Columns of a plain table, those of a name that is shortened at least, and those between two cells.
+WIDTH, LEAST_NAME, GAP = 80, 12, 2
+#: What is left out of a table that is too wide with its names shortened, in this order.
+LEFT_OUT = ("min-max", "sd", "loss sd", "n", "loss", "lr", "vs best")
 
 
 def write_summary(out: TextIO, results: Results, format: str) -> None:
@@ -35,16 +37,20 @@ def write_summary(out: TextIO, results: Results, format: str) -> None:
 
 
 def rich_report(results: Results, width: int = WIDTH) -> Any:
-    """What the plain table says, for a Rich console so wide: tables with their titles, and the verdicts below."""
+    """What the plain table says, for a Rich console so wide: tables with their titles, and the verdict."""
     from rich.console import Group
     from rich.text import Text
 
     parts: list[Any] = []
-    for comparison in comparisons(results):
+    found = comparisons(results)
+    for number, comparison in enumerate(found):
         if comparison.title:
             parts.append(Text(comparison.title, style="bold"))
-        parts += [rich_table(comparison, width), *map(Text, _said(comparison)), Text("")]
-    return Group(*parts[:-1], *map(Text, _further(results)))
+        parts += [rich_table(comparison, width), Text("")]
+        if number == 0 and (said := _said(results, comparison)):
+            parts += [*(Text(_wrapped(line, width)) for line in said), Text("")]
+    ending = method(found)
+    return Group(*parts[:-1], *([Text(""), Text(_wrapped(ending, width))] if ending else []))
 
 
 def rich_table(comparison: Comparison, width: int = WIDTH) -> Any:
@@ -53,12 +59,13 @@ def rich_table(comparison: Comparison, width: int = WIDTH) -> Any:
     from rich.table import Table
     from rich.text import Text
 
-    header, *rows = _fitting(comparison, width - 2, gap=3)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    header, *rows = _fitting(comparison, width)
+    # Between columns are a space of the box and one of padding: the two of the plain table.
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, GAP - 1, 0, 0), header_style="bold")
     for number, title in enumerate(header):
         table.add_column(Text(title), justify="right" if number else "left", no_wrap=True)
     for number, cells in enumerate(rows):
-        table.add_row(*map(Text, cells), style="bold" if comparison.ranked and number == 0 else "")
+        table.add_row(*map(Text, cells), style="bold" if not comparison.unranked and number == 0 else "")
     return table
 
 
@@ -68,7 +75,7 @@ def shortened(name: str, width: int) -> str:
 
     if cell_len(name) <= width:
         return name
-    head, tail = name, name
+    head, tail = name[:width], name[-width:]
     while head and cell_len(head) > (width - 2) // 2:
         head = head[:-1]
     while tail and cell_len(tail) > width - 3 - cell_len(head):
@@ -82,122 +89,132 @@ def shortened(name: str, width: int) -> str:
 def _write_plain(out: TextIO, results: Results) -> None:
     from rich.cells import cell_len
 
-    for number, comparison in enumerate(comparisons(results)):
-        rows = _fitting(comparison, WIDTH, gap=2)
-        widths = _widths(rows)
+    found = comparisons(results)
+    for number, comparison in enumerate(found):
+        rows = _fitting(comparison, WIDTH)
+        widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
         out.write("\n" * bool(number) + (f"{comparison.title}\n" if comparison.title else ""))
         for name, *cells in rows:
             texts = [cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)]
-            out.write("  ".join([name + " " * (widths[0] - cell_len(name)), *texts]).rstrip() + "\n")
-        out.write("".join(["\n", *map(_wrapped, _said(comparison))]))
-    out.write("".join(map(_wrapped, _further(results))))
+            out.write((" " * GAP).join([name + " " * (widths[0] - cell_len(name)), *texts]).rstrip() + "\n")
+        if number == 0 and (said := _said(results, comparison)):
+            out.write("".join(["\n", *(f"{_wrapped(line)}\n" for line in said)]))
+    if ending := method(found):
+        out.write(f"\n{_wrapped(ending)}\n")
 
 
-def _wrapped(line: str) -> str:
-    return textwrap.fill(line, WIDTH, subsequent_indent="  ", break_on_hyphens=False) + "\n"
+def _wrapped(line: str, width: int = WIDTH) -> str:
+    return textwrap.fill(line, max(width, LEAST_NAME), subsequent_indent="  ", break_on_hyphens=False)
 
 
 def _write_markdown(out: TextIO, results: Results) -> None:
-    for number, comparison in enumerate(comparisons(results)):
-        header, *rows = _cells(comparison)
+    found = comparisons(results)
+    for number, comparison in enumerate(found):
+        columns = _columns(comparison)
+        # An interval of 95% beside a corrected p-value could contradict it: this one is as wide as the correction asks.
+        columns["vs best"] = ["points from the best [interval of the corrected test]", *_points(comparison)]
+        header, *rows = zip(*columns.values(), strict=True)
         out.write("\n" * bool(number) + (f"**{comparison.title}**\n\n" if comparison.title else ""))
-        out.write("| " + " | ".join([*header[:-1], "points from the best, 95% interval"]) + " |\n| :--- |")
-        out.write(" ---: |" * (len(header) - 1) + "\n")
-        for cells, row in zip(rows, comparison.rows, strict=True):
-            texts = [
-                cell.replace("\\", "\\\\").replace("|", "\\|") for cell in (*cells[:-1], _points(row) or cells[-1])
-            ]
-            out.write("| " + " | ".join(texts) + " |\n")
-        out.write("".join(["\n", *(f"- {line}\n" for line in _said(comparison))]))
-    out.write("".join(f"- {line}\n" for line in _further(results)))
+        out.write("| " + " | ".join(header) + " |\n| :--- |" + " ---: |" * (len(header) - 1) + "\n")
+        for cells in rows:
+            out.write("| " + " | ".join(cell.replace("\\", "\\\\").replace("|", "\\|") for cell in cells) + " |\n")
+        if number == 0 and (said := _said(results, comparison)):
+            out.write("".join(["\n", *(f"- {line}\n" for line in said)]))
+    if ending := method(found):
+        out.write(f"\n{ending}\n")
 
 
-def _said(comparison: Comparison) -> list[str]:
-    """The sentences below a table."""
-    return [printable(line) for line in (*comparison.verdict, comparison.counts) if line]
+def _said(results: Results, comparison: Comparison) -> list[str]:
+    """The sentences below the first table."""
+    return [printable(line) for line in (*verdict(comparison), counts(comparison), _tested(results)) if line]
 
 
-def _further(results: Results) -> list[str]:
-    """Sentences on the averaged weights and on the test part, where there are such; of each schedule at its best."""
+def _tested(results: Results) -> str:
+    """The accuracies on the test part, where there is one: of each schedule at its best base rate."""
     best = best_rates(results)
-    records = [record for record in results.summary() if best[record["schedule"]] == record["lr"]]
 
-    def mean(record: dict[str, Any], name: str) -> float:
-        value: float | None = record.get(name, {}).get("mean")
-        return math.nan if value is None else value
+    def percent(record: dict[str, Any], name: str) -> str:
+        value = record[name]["mean"]
+        return "unknown" if value is None else f"{100 * value:.2f} %"
 
-    averaged = [
-        f"{record['schedule']} {_percent(mean(record, 'averaged_accuracy'))} % (loss "
-        f"{loss_text(mean(record, 'averaged_loss'))}) against {_percent(mean(record, 'final_accuracy'))} % "
-        f"({loss_text(mean(record, 'final_loss'))})"
-        for record in records
-        if "averaged_accuracy" in record
-    ]
-    tested = [
-        f"{record['schedule']} {_percent(mean(record, 'final_test_accuracy'))} %, "
-        f"{_percent(mean(record, 'test_accuracy_at_best'))} % at the best"
-        for record in records
-        if "final_test_accuracy" in record
-    ]
-    lines = {
-        "averaged weights against the last ones: ": averaged,
-        "test accuracy at the end, and at the epoch of the best validation accuracy: ": tested,
-    }
-    return [printable(start + "; ".join(texts)) for start, texts in lines.items() if texts]
+    texts = []
+    for record in results.summary():
+        if best[record["schedule"]] != record["lr"] or "final_test_accuracy" not in record:
+            continue
+        ends = [percent(record, "final_test_accuracy"), f"{percent(record, 'test_accuracy_at_best')} at the best"]
+        if "averaged_test_accuracy" in record:
+            ends.append(f"{percent(record, 'averaged_test_accuracy')} averaged")
+        texts.append(f"{record['schedule']} {', '.join(ends)}")
+    start = "test accuracy at the end, and at the epoch of the best validation accuracy: "
+    return start + "; ".join(texts) if texts else ""
 
 
-def _fitting(comparison: Comparison, width: int, gap: int) -> list[tuple[str, ...]]:
-    """The cells of a table with such gaps, the names shortened where it would be wider than said."""
-    rows = _cells(comparison)
-    name, *others = _widths(rows)
-    room = max(width - sum(others) - gap * len(others), LEAST_NAME)
-    return [(shortened(cells[0], room), *cells[1:]) for cells in rows] if name > room else rows
-
-
-def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
+def _fitting(comparison: Comparison, width: int) -> list[tuple[str, ...]]:
+    """The header and the rows of a table that fits: names shortened first, then columns left out."""
     from rich.cells import cell_len
 
-    return [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    columns = _columns(comparison)
+    names = columns.pop("schedule")
+    longest, least = max(map(cell_len, names)), _least(names, width)
+    for key in ("", *LEFT_OUT):
+        columns.pop(key, None)
+        room = width - sum(GAP + max(map(cell_len, column)) for column in columns.values())
+        if room >= min(longest, least):
+            break
+    return list(zip([shortened(name, max(room, 1)) for name in names], *columns.values(), strict=True))
 
 
-def _cells(comparison: Comparison) -> list[tuple[str, ...]]:
-    """The header and the rows of a table; accuracies in percent."""
-    rates = len({row.lr for row in comparison.rows}) > 1
-    lr_header = ("lr",) if rates else ()
-    rows: list[tuple[str, ...]] = [
-        ("schedule", *lr_header, "accuracy %", "sd", "min-max", "loss", "sd", "n", "vs best"),
-    ]
-    for at, row in enumerate(comparison.rows):
-        lr = (f"{row.lr:.3g}",) if rates else ()
-        accuracy, loss = row.accuracy, row.loss
-        reach = f"{_percent(accuracy.min)}-{_percent(accuracy.max)}" if accuracy.n > 1 else ""
-        n = f"{accuracy.n}/{row.runs}" if accuracy.n < row.runs else str(accuracy.n)
-        figures = (
-            _percent(accuracy.mean),
-            _percent(accuracy.sd),
-            reach,
-            loss_text(loss.mean, 3),
-            loss_text(loss.sd, 2),
-            n,
-        )
-        rows.append((printable(row.schedule), *lr, *figures, _against(row, comparison.ranked and at == 0)))
-    return rows
+def _least(names: Sequence[str], width: int) -> int:
+    """The columns that names need at least: shortened to so many they are still told from each other."""
+    different = len(set(names))
+    for least in range(LEAST_NAME, width):
+        if len({shortened(name, least) for name in names}) == different:
+            return least
+    return LEAST_NAME
 
 
-def _against(row: Row, best: bool) -> str:
+def _columns(comparison: Comparison) -> dict[str, list[str]]:
+    """The columns of a table, each with its header; accuracies in percent."""
+    rows = comparison.rows
+    columns = {
+        "schedule": [printable(row.name) for row in rows],
+        "lr": [f"{row.lr:.3g}" for row in rows],
+        "accuracy %": [_percent(row.accuracy.mean) for row in rows],
+        "sd": [_percent(row.accuracy.sd) for row in rows],
+        "min-max": [_reach(row) for row in rows],
+        "loss": [loss_text(row.loss.mean, 3) for row in rows],
+        "loss sd": [loss_text(row.loss.sd, 2) for row in rows],
+        "n": [f"{row.accuracy.n}/{row.runs}" if row.accuracy.n < row.runs else str(row.runs) for row in rows],
+        "vs best": [_against(comparison, at) for at in range(len(rows))],
+    }
+    if len({row.lr for row in rows}) < 2:
+        del columns["lr"]
+    return {key: ["sd" if key == "loss sd" else key, *cells] for key, cells in columns.items()}
+
+
+def _reach(row: Row) -> str:
+    return f"{_percent(row.accuracy.min)}-{_percent(row.accuracy.max)}" if row.accuracy.n > 1 else ""
+
+
+def _against(comparison: Comparison, at: int) -> str:
+    """How a row compares with the best one, by accuracy."""
+    row, tests = comparison.rows[at], comparison.by_accuracy
     if row.diverged == row.runs:
         return DIVERGED
-    if row.accuracy_difference is None:
-        return "best" if best else ""
-    return p_text(row.accuracy_difference.p).replace(" ", "")
+    if tests is not None and at in tests.differences:
+        return p_text(tests.differences[at].p).replace(" ", "")
+    return "best" if tests is not None and at == tests.best else ""
 
 
-def _points(row: Row) -> str:
-    """The difference of accuracies in points, with its interval."""
-    found: Difference | None = row.accuracy_difference
-    if found is None:
-        return ""
-    return f"{100 * found.mean:+.2f} [{100 * found.low:+.2f}, {100 * found.high:+.2f}], {p_text(found.p)}"
+def _points(comparison: Comparison) -> list[str]:
+    """The differences of accuracies in points, with their intervals."""
+    cells = []
+    for at in range(len(comparison.rows)):
+        found = comparison.by_accuracy.differences.get(at) if comparison.by_accuracy else None
+        interval = f"{100 * found.low:+.2f}, {100 * found.high:+.2f}" if found else ""
+        told = f"{100 * found.mean:+.2f} [{interval}], {p_text(found.p)}" if found else _against(comparison, at)
+        cells.append(told)
+    return cells
 
 
 def _percent(share: float) -> str:

@@ -150,8 +150,8 @@ def rate_fault(job: Job, runs: Sequence[RunResult]) -> str | None:
         wrong = np.flatnonzero(~(np.abs(used - rates[: len(used)]) <= TOLERANCE * rates.max(initial=0.0)))
         if wrong.size:
             at = int(wrong[0])
-            told = f"{run.schedule} (seed {run.seed}) used the rate {used[at]!r} for update {at}, and the plan says"
-            return f"internal error, please report it: {told} {rates[at]!r}"
+            told = f"{run.schedule} (seed {run.seed}) used the rate {float(used[at])!r} for update {at}"
+            return f"internal error, please report it: {told}, and the plan says {float(rates[at])!r}"
     return None
 
 
