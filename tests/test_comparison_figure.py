@@ -93,6 +93,46 @@ def test_one_seed_has_no_band() -> None:
     assert "range over seeds" in texts(drawn(fake(seeds=2)))
 
 
+def test_many_schedules_have_bars_at_the_end_instead_of_bands() -> None:
+    """Bands of six and more only hide each other."""
+    few, many = drawn(fake([*FINALS, "a"])), fake([*FINALS, "a", "b"], seeds=3)
+    assert len(few.axes[ACCURACY].collections) == 5
+    assert "range over seeds" in texts(few)
+    figure = drawn(many)
+    assert "range over seeds at the end" in texts(figure)
+    assert "range over seeds" not in texts(figure)
+    axes = figure.axes[ACCURACY]
+    right, ends = axes.get_xlim()[1], []
+    for number, name in enumerate(many.schedules):
+        (bar,) = axes.collections[number].get_segments()  # type: ignore[attr-defined]
+        values = [100 * run.val_accuracy[-1] for run in many.runs if run.schedule == name]
+        assert bar[:, 1].tolist() == [min(values), max(values)]
+        assert 6 < bar[0, 0] == bar[1, 0] < right, "right of the curves, which end at epoch 6"
+        ends.append(bar[0, 0])
+    assert ends == sorted(set(ends))
+    assert not drawn(fake([*FINALS, "a", "b"], seeds=1)).axes[LOSS].collections
+
+
+def test_the_panel_of_losses_says_which_are_drawn() -> None:
+    few, many = drawn(fake([*FINALS, "a"])), drawn(fake([*FINALS, "a", "b"]))
+    assert few.axes[LOSS].get_title(loc="left") == "loss"
+    assert {"validation loss", "training loss"} <= set(texts(few))
+    assert many.axes[LOSS].get_title(loc="left") == "validation loss"
+    assert "training loss" not in texts(many)
+    assert len(lines(many.axes[LOSS], 0)) == 1
+
+
+def test_error_bars_stay_within_what_an_accuracy_can_be() -> None:
+    results = fake(["constant"], lrs=(0.1, 0.2), seeds=2)
+    for run, accuracy in zip(results.runs, (1.0, 0.9, 0.0, 0.3), strict=True):
+        run.val_accuracy = [0.1, accuracy]
+    (bars,) = drawn(results).axes[FINAL].collections
+    low, high = (segment[:, 1].tolist() for segment in bars.get_segments())  # type: ignore[attr-defined]
+    sd = 100 * 0.1 / 2**0.5
+    assert low == pytest.approx([95 - sd, 100])
+    assert high == pytest.approx([0, 15 + 3 * sd])
+
+
 def test_losses_over_decades_have_a_logarithmic_axis() -> None:
     results = fake(["constant"])
     assert drawn(results).axes[LOSS].get_yscale() == "linear"
