@@ -18,6 +18,8 @@ DTYPES = ("float32", "float64")
 SCALINGS = ("standard", "max", "none")
 #: Seeds and rates that one training may try.
 MOST = 100_000
+#: The largest number that single precision has room for, and to spare.
+MOST_NUMBER = 1e30
 
 
 def _said(help: str, metavar: str, type: str = "text", choices: tuple[str, ...] = ()) -> Any:
@@ -127,8 +129,8 @@ def _read(name: str, value: Any, told: Mapping[str, Any]) -> Any:
         if not is_number(value) or value != int(value) or value < 1:
             raise must(name, "a whole number >= 1", value)
         return int(value)
-    if not is_number(value) or value < 0 or (kind == "share" and value >= 1):
-        raise must(name, "a number >= 0 and < 1" if kind == "share" else "a finite number >= 0", value)
+    if not is_number(value) or not 0 <= value <= MOST_NUMBER or (kind == "share" and value >= 1):
+        raise must(name, "a number >= 0 and < 1" if kind == "share" else f"a number from 0 to {MOST_NUMBER:g}", value)
     return float(value)
 
 

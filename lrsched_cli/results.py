@@ -23,7 +23,7 @@ from lrsched_cli.files import write_whole
 from lrsched_cli.metrics import decode, read_file
 
 VERSION = 1
-JSON_NAME, CSV_NAME = "results.json", "results.csv"
+JSON_NAME, CSV_NAME, FIGURE_NAME = "results.json", "results.csv", "figure.png"
 #: What was trained, as a file of schedules; it is there before the results are.
 PLAN_NAME = "plan.json"
 #: The largest ``results.json`` that is read: the rates of some 50 million updates.
@@ -176,13 +176,13 @@ class Results:
         return [_summary(schedule, lr, runs) for (schedule, lr), runs in self.groups().items()]
 
     def write(self, folder: Path) -> None:
-        """Write ``results.csv`` and then ``results.json``, each whole or not at all; the folder is made if need be."""
+        """Write ``results.json`` and then ``results.csv``, each whole or not at all; the folder is made if need be."""
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except (OSError, ValueError) as error:
             raise SpecError(f"cannot write {folder}: {getattr(error, 'strerror', None) or error}") from None
+        write_whole(folder / JSON_NAME, self._json())  # first: all else can be made from it
         write_whole(folder / CSV_NAME, self._csv())
-        write_whole(folder / JSON_NAME, self._json())
 
     def _json(self) -> bytes:
         """One run a line, so that a difference between two files can be read."""

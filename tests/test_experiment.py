@@ -37,7 +37,7 @@ GOOD: Mapping[str, list[tuple[Any, Any]]] = {
 }
 TEXT = [(value, f"must be text, got {value!r}") for value in (3, "", "  ", ["a"], "a\0b", True)]
 WHOLE = "must be a whole number >= 1, got"
-RATE = "must be a finite number >= 0, got"
+RATE = "must be a number from 0 to 1e+30, got"
 SEEDS = "must be a whole number >= 1, or several seeds with commas between them, got"
 BAD: Mapping[str, list[tuple[Any, str]]] = {
     "data": TEXT,

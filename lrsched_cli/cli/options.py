@@ -41,6 +41,8 @@ OPERATOR_HELP = {
     "groups": ("NAME=SCALE,...", "Parameter groups, each with a factor of the base rate."),
 }
 SWITCHES = ("drop_last",)
+#: Options of a verb that mean the same as a kind's parameter of that name: one option sets both.
+SHARED = ("optimizer",)
 
 _NUMBER = re.compile(r"[+-]?(\d[\d_]*)?\.?\d[\d_]*\.?([eE][+-]?\d+)?")
 _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
@@ -234,6 +236,7 @@ def command_function(
     def call(**values: Any) -> None:
         del values["targets"]
         mine = {name: values.pop(name) if name in spelled else p.default for name, p in own.items()}
+        mine |= {name: values.get(f"kind_{name}") for name in SHARED if name in own and name not in spelled}
         worker(list(laid_over(entries, values)), **mine)
 
     call.__doc__ = explained(worker, entries)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -26,7 +27,8 @@ def say(line: str) -> None:
         line = textwrap.fill(
             line, max(width, 20), subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
         )
-    print(line, file=sys.stderr)  # noqa: T201
+    with contextlib.suppress(OSError, ValueError):  # nobody can hear it: no reason to stop
+        print(line, file=sys.stderr)  # noqa: T201
 
 
 def say_about(entries: Sequence[Entry], traces: Sequence[Trace]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,11 +17,10 @@ from lrsched_cli.cli.results import show_results
 from lrsched_cli.cli.session import Session, refuse_code
 from lrsched_cli.errors import SpecError, TrainingError
 from lrsched_cli.experiment import Experiment
-from lrsched_cli.results import DIVERGED, JSON_NAME, PLAN_NAME, STOPPED, Results, is_results
+from lrsched_cli.results import DIVERGED, FIGURE_NAME, JSON_NAME, PLAN_NAME, STOPPED, Results, is_results
 
 #: What is compared where nothing is named and there is no schedules.yaml: the five that most tutorials compare.
 CLASSICS = ("step", "exponential", "cosine", "plateau", "cyclic")
-FIGURE_NAME = "figure.png"
 
 FailOnDivergence = Annotated[bool, typer.Option("--fail-on-divergence", help="Exit with code 3 if a run diverges.")]
 
@@ -81,7 +81,10 @@ def resume(
     quiet: Quiet = False,
 ) -> None:
     """Go on with a training that was cut short; its folder says everything else."""
-    if is_results(folder) and all(run.status != STOPPED for run in Results.read(folder).runs):
+    done = Results.read(folder) if is_results(folder) else None
+    if done is not None and all(run.status != STOPPED for run in done.runs):
+        if (folder / "state").exists():  # it was killed at the very end
+            finish(done, folder, stopped=False)
         raise SpecError(f"{folder} is finished: lrsched table {folder} shows it", parameter="--resume")
     session = Session(quiet, workers)
     with session.speaking():
@@ -97,21 +100,28 @@ def resume(
 
 def conclude(session: Session, results: Results, folder: Path, fail_on_divergence: bool) -> None:
     """Print the comparison, write everything down, and end with the right code."""
-    from lrsched_cli.show.comparison import draw_results
-    from lrsched_cli.show.figure import save
-
+    stopped = any(run.status == STOPPED for run in results.runs)
     try:
         results.write(folder)
+        finish(results, folder, stopped)
     finally:  # a full disk does not keep it from the screen, nor a reader who left it from the disk
         show_results(results)
-    save(draw_results(results), folder / FIGURE_NAME)
     print(folder / JSON_NAME)  # noqa: T201
-    if any(run.status == STOPPED for run in results.runs):
-        session.say(f"lrsched train --resume {folder} goes on")
+    if stopped:
+        session.say(f"lrsched train --resume {shlex.quote(str(folder))} goes on")
         raise typer.Exit(130)
-    shutil.rmtree(folder / "state", ignore_errors=True)  # it is finished: there is nothing to go on with
     session.say(f"{results.train_seconds:.1f} s of training; lrsched plot {folder} and table {folder} show it again")
     if session.fault is not None:
         raise TrainingError(session.fault)
     if fail_on_divergence and any(run.status == DIVERGED for run in results.runs):
         raise typer.Exit(3)
+
+
+def finish(results: Results, folder: Path, stopped: bool) -> None:
+    """Draw the figure; of a training that is finished, drop what was kept to go on from."""
+    from lrsched_cli.show.comparison import draw_results
+    from lrsched_cli.show.figure import save
+
+    save(draw_results(results), folder / FIGURE_NAME)
+    if not stopped:
+        shutil.rmtree(folder / "state", ignore_errors=True)

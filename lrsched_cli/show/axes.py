@@ -130,7 +130,7 @@ def linear_ticks(low: float, high: float, most: int) -> list[float]:
         if last - first + 1 <= most:
             break
     # Divided, not multiplied, where the step is a fraction: 3 / 10 is the double nearest to 0.3 and 3 * 0.1 is not.
-    inverse = round(1 / step) if step < 1 else 0
+    inverse = round(1 / step) if 1e-300 < step < 1 else 0
     return [i / inverse if inverse else i * step for i in range(first, last + 1)]
 
 

@@ -26,6 +26,8 @@ with without_3d():
 CURVE, ANSWER = COLOURS[0], COLOURS[1]
 #: The axis ends at so many times the highest loss that learns nothing; what is above it is marked at its edge.
 HEADROOM = 1.25
+#: A logarithmic axis begins so many times below the lowest mean; seeds that end lower lie on its edge.
+BELOW = 10.0
 #: Losses that span more than this are drawn on a logarithmic axis.
 WIDE = 30.0
 #: Heights on the sheet, in inches: numbers above the panel, a line of the title and of the reason, a row of the key.
@@ -59,7 +61,9 @@ class _Sheet:
         finite = finding.final[np.isfinite(finding.final)]
         references = [*finding.initial, *([] if finding.chance is None else [finding.chance])]
         top = min(max([*references, *finite]), HEADROOM * max(references))
-        lowest = min([*references, *finite[finite > 0]])
+        means = finding.mean[np.isfinite(finding.mean) & (finding.mean > 0)]
+        # A seed that ends at 1e-8 where their mean is 0.1 must not squeeze the means into the top of the panel.
+        lowest = max(min([*references, *finite[finite > 0]]), min([*references, *means]) / BELOW)
         self.log = options.log_y or top > WIDE * lowest
         if not self.log and (finite == 0).any():
             lowest = 0.0
@@ -112,7 +116,7 @@ class _Sheet:
         finding, named = self.finding, title is not None
         if title is None:
             rate = finding.suggestion
-            title = "Learning-rate range test: " + ("no answer" if rate is None else f"{number(rate, 3)} is best")
+            title = "Learning-rate range test: " + ("no answer" if rate is None else f"{number(rate)} is best")
         for line in self._wrapped(printable(title), 11):
             yield line, 11.0, "bold", INK, HEAD
         reason = f"No answer: {finding.reason}" if finding.suggestion is None and named else finding.reason
@@ -179,12 +183,13 @@ class _Sheet:
         x = np.broadcast_to(finding.rates[:, None], finding.final.shape)
         bottom, top = self.limits
         losses = np.where(np.isfinite(finding.final), finding.final, np.nan)
-        shown = (losses >= bottom) & (losses <= top)
+        shown = losses <= top
+        losses = np.maximum(losses, bottom)
         axes.fill_between(
             finding.rates, np.maximum(finding.low, bottom), np.minimum(finding.high, top), color=CURVE, alpha=0.12,
             linewidth=0, zorder=2,
         )  # fmt: skip
-        axes.plot(x[shown], losses[shown], "o", color=CURVE, alpha=0.4, ms=3.2, mew=0, zorder=3)
+        axes.plot(x[shown], losses[shown], "o", color=CURVE, alpha=0.4, ms=3.2, mew=0, zorder=3, clip_on=False)
         axes.plot(finding.rates, finding.smoothed, color=CURVE, linewidth=1.0, zorder=4)
         if len(finding.initial) > 1:
             means = np.isfinite(finding.mean) & (finding.mean >= bottom) & (finding.mean <= top)
@@ -220,7 +225,7 @@ class _Sheet:
         places = np.sort([inch * np.log(rate / left) for rate, *_ in numbers])
         for rate, colour, weight in numbers if (np.diff(places) >= APART).all() else numbers[:1]:
             axes.annotate(
-                number(rate, 3), (rate, 1), (0, 5), xycoords=axes.get_xaxis_transform(), color=colour,
+                number(rate), (rate, 1), (0, 5), xycoords=axes.get_xaxis_transform(), color=colour,
                 textcoords="offset points", ha="center", va="bottom", fontsize=8.5, fontweight=weight,
             )  # fmt: skip
 

@@ -213,6 +213,11 @@ class Ensemble:
                 raise ValueError(f"flat{i}")
             flat.buffer.copy_(saved)
         self.epoch, self.alive, self.averaged = int(arrays["epoch"]), arrays["alive"], arrays["averaged"]
+        members = (len(self.members),)
+        if self.alive.shape != members or self.alive.dtype != bool or self.averaged.shape != members:
+            raise ValueError("members")
+        if not 0 <= self.epoch <= self.course.epochs:
+            raise ValueError("epoch")
         for m in range(len(self.members)):
             names = [key.rpartition(".")[0] for key in arrays if key.rpartition(".")[2] == str(m) and "." in key]
             self.history[m] = {name: arrays[f"{name}.{m}"].tolist() for name in names}

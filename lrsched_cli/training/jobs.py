@@ -34,7 +34,7 @@ WEIGHT_DECAY = {"adamw": 0.01}
 #: Optimizers that have neither a momentum nor a beta1 for a schedule to cycle.
 STILL = ("adagrad",)
 #: Runs of one training at most, and updates of one run: what they leave is kept in memory.
-MOST_RUNS, MOST_UPDATES = 100_000, 100_000_000
+MOST_RUNS, MOST_UPDATES = 100_000, 10_000_000
 #: Bytes of parameters, gradients and optimizer state that an ensemble on a CPU should not exceed: what caches hold.
 CACHE = 16 << 20
 
@@ -184,14 +184,16 @@ def _runs(
     per_epoch = len(batching.sizes)
     for entry in entries:
         found: list[tuple[float, Trace]] = []
+        same: dict[float, list[str]] = {}
         for lr in experiment.lrs or (None,):
             trace = _trace(entry, lr, experiment, per_epoch, data, notes)
-            if any(_same(trace, other) for _, other in found):
-                notes.append(
-                    f"{entry.name}: its rates are given in the plan, so that --lrs changes nothing: trained once"
-                )
-                break
+            like = next((known for known, other in found if _same(trace, other)), None)
+            if like is not None:
+                same.setdefault(like, []).append(f"{lr:g}")
+                continue
             found.append((lr if lr is not None else base_rate(trace), trace))
+        for like, others in same.items():
+            notes.append(f"{entry.name}: its rates at {', '.join(others)} are those at {like:g}: trained once")
         for lr, trace in found:
             traces[entry.name, lr] = trace
             course = _course(trace, per_epoch, entry.name)

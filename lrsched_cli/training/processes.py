@@ -39,7 +39,7 @@ def train_here(job: Job, means: Means, workers: int, stop: Event) -> Iterator[Me
         except (SpecError, TrainingError):
             raise
         except Exception as error:
-            raise as_failure(error) from error
+            raise as_failure(error, job.model.factory is not None) from error
         return
     context = multiprocessing.get_context("fork")
     flag = context.Event()
@@ -119,7 +119,7 @@ def _serve(
         except BrokenPipeError:
             os._exit(1)
         except Exception as error:
-            to.send(as_failure(error))
+            to.send(as_failure(error, job.model.factory is not None))
     except (BrokenPipeError, OSError):
         pass
     finally:

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from lrsched_cli.errors import LostProcessError, SpecError
+from lrsched_cli.errors import LostProcessError, SpecError, TrainingError
 from lrsched_cli.training.jobs import Job
 from lrsched_cli.training.launch import local_rank, rank_and_world
 from lrsched_cli.training.processes import shared
@@ -23,17 +23,31 @@ __all__ = ["joined", "local_rank", "rank_and_world", "told_by_first", "train_ran
 
 #: Seconds between two meetings of the ranks, at least.
 MEET_EVERY = 0.2
+#: How long the first meeting may take.
+MEET_WITHIN = timedelta(minutes=3)
 
 
 @contextmanager
 def joined() -> Iterator[None]:
     """All processes in one group while this lasts; what is sent about fails on all where one of them dies."""
     import torch.distributed as dist
+    from torch.distributed.rendezvous import rendezvous
 
     # Only what Python holds is sent about, which takes no GPU; NCCL is there for a user's own network.
     both = torch.cuda.is_available() and dist.is_nccl_available()
     try:
-        dist.init_process_group("cpu:gloo,cuda:nccl" if both else "gloo", timeout=timedelta(days=1))
+        try:
+            store, rank, world = next(iter(rendezvous("env://", timeout=MEET_WITHIN)))
+            store.set_timeout(timedelta(days=1))
+            dist.init_process_group(
+                "cpu:gloo,cuda:nccl" if both else "gloo",
+                store=store,
+                rank=rank,
+                world_size=world,
+                timeout=timedelta(days=1),
+            )
+        except (RuntimeError, ValueError, OSError) as error:
+            raise TrainingError(f"cannot meet the other processes: {' '.join(str(error).split())[:200]}") from None
         yield
     finally:
         if dist.is_initialized():
@@ -107,7 +121,7 @@ def _meetings(job: Job, means: Means, stop: Event, rank: int, world: int) -> Ite
             except StopIteration:
                 done = True
             except Exception as error:
-                mine.append(as_failure(error))
+                mine.append(as_failure(error, job.model.factory is not None))
                 done = True
         everyone: list[Any] = [None] * world
         dist.all_gather_object(everyone, (mine, done, stop.is_set()))

@@ -10,9 +10,6 @@ import numpy as np
 from lrsched_cli.schedules.base import Schedule
 from lrsched_cli.schedules.ticks import Array
 
-#: Ticks whose rates are worked out at a time.
-AHEAD = 1 << 16
-
 
 @dataclass(frozen=True, eq=False)
 class Course:
@@ -30,7 +27,17 @@ class Course:
     interval: str
     updates: int
     per_epoch: int
-    _known: dict[str, tuple[int, Array]] = field(default_factory=dict, repr=False)
+    _rates: Array | None = field(init=False, repr=False)
+    _momenta: Array | None = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # All at once, as `table` does it: pieces that begin elsewhere may be rounded otherwise. And now: in training,
+        # denormal numbers count as 0.
+        ticks = self.updates if self.interval == "step" else self.epochs
+        rates = None if self.schedule.reacts else self.schedule.values(0, ticks)
+        follow = self.schedule.momentum
+        object.__setattr__(self, "_rates", rates)
+        object.__setattr__(self, "_momenta", None if follow is None else follow.values(0, ticks))
 
     @property
     def epochs(self) -> int:
@@ -43,31 +50,20 @@ class Course:
 
     def lr(self, epoch: int, metrics: Sequence[float] = ()) -> Array:
         """The rate of every update of an epoch, given the metric after each epoch before it."""
-        if self.schedule.reacts:
-            return self._over(self.schedule.fed(metrics), epoch, "")
-        return self._over(self.schedule, epoch, "lr")
+        if self._rates is not None:
+            return self._over(self._rates, epoch)
+        first, last = self.span(epoch)
+        schedule = self.schedule.fed(metrics)
+        return schedule.values(first, last) if self.interval == "step" else np.full(last - first, schedule(epoch))
 
     def momentum(self, epoch: int) -> Array | None:
         """The cycled momentum (SGD) or beta1 (Adam) of every update of an epoch, or None where it is left alone."""
-        follow = self.schedule.momentum
-        return None if follow is None else self._over(follow, epoch, "momentum")
+        return None if self._momenta is None else self._over(self._momenta, epoch)
 
-    def _over(self, schedule: Schedule, epoch: int, name: str) -> Array:
+    def _over(self, ticks: Array, epoch: int) -> Array:
+        """The values of an epoch's updates, from those of every tick."""
         first, last = self.span(epoch)
-        if self.interval == "step":
-            return self._ticks(schedule, first, last, name)
-        return np.broadcast_to(self._ticks(schedule, epoch, epoch + 1, name), last - first)
-
-    def _ticks(self, schedule: Schedule, first: int, last: int, name: str) -> Array:
-        """The values of some ticks; under a name many are worked out at once and kept for the next call."""
-        if not name:
-            return schedule.values(first, last)
-        start, values = self._known.get(name, (0, np.empty(0)))
-        if not start <= first <= last <= start + len(values):
-            ticks = self.updates if self.interval == "step" else self.epochs
-            start, values = first, schedule.values(first, min(max(last, first + AHEAD), ticks))
-            self._known[name] = start, values
-        return values[first - start : last - start]
+        return ticks[first:last] if self.interval == "step" else np.broadcast_to(ticks[epoch], last - first)
 
     def averages(self, epoch: int) -> bool:
         """Whether the weights at the end of this epoch go into the average."""

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lrsched_cli.errors import SpecError
 from lrsched_cli.training.flat import Flat
 from lrsched_cli.training.layers import LAYERS, BatchNorm, Flatten, Layer, Linear
 from lrsched_cli.training.losses import loss_and_gradient, loss_of
@@ -42,6 +43,9 @@ class Stack:
         self.members = len(owners)
         values = [self.values(module) for module in modules]
         template_params, template_buffers = values[0]
+        shapes = [[tensor.shape for part in value for tensor in part] for value in values]
+        if any(other != shapes[0] for other in shapes[1:]):
+            raise SpecError("the model has other shapes for other seeds: they cannot be compared")
         self.params = Flat(self.members, [v.shape for v in template_params], dtype, device)
         self.grads = self.params.like()
         self.buffers = Flat(self.members, [v.shape for v in template_buffers], dtype, device)
@@ -230,6 +234,7 @@ class OneByOne(_Whole):
         self, modules: Sequence[nn.Module], owners: Sequence[int], dtype: torch.dtype, device: torch.device
     ) -> None:
         super().__init__(modules, owners, dtype, device)
+        self.own = [modules[owner].to(device=device, dtype=dtype) for owner in owners]
         self.rows = [
             dict(zip((*self.names, *self.buffer_names), (*self.params.row(m), *self.buffers.row(m)), strict=True))
             for m in range(self.members)
@@ -239,10 +244,11 @@ class OneByOne(_Whole):
         own = self.rows[member]
         leaves = {name: own[name].detach().requires_grad_() for name in self.names}
         rest = {name: own[name] for name in self.buffer_names}
-        return torch.func.functional_call(self.module, (leaves, rest), (x,)), list(leaves.values())
+        return torch.func.functional_call(self.own[member], (leaves, rest), (x,)), list(leaves.values())
 
     def loss_and_grads(self, x: Tensor, y: Tensor) -> Tensor:
-        self.module.train()
+        for module in self.own:
+            module.train()
         losses = []
         for member in range(self.members):
             with torch.enable_grad():
@@ -255,12 +261,13 @@ class OneByOne(_Whole):
         return torch.cat(losses)
 
     def logits(self, x: Tensor) -> Tensor:
-        self.module.eval()
+        for module in self.own:
+            module.eval()
         return torch.stack([self._forward(member, x[member])[0].detach() for member in range(self.members)])
 
     def observe(self, x: Tensor, share: float) -> None:
-        with _momentum(self.module, share):
-            for member in range(self.members):
+        for member in range(self.members):
+            with _momentum(self.own[member], share):
                 self._forward(member, x[member])
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import operator
 import platform
 import re
 import time
@@ -17,14 +19,16 @@ import numpy as np
 from lrsched_cli.errors import SpecError
 from lrsched_cli.files import write_whole
 from lrsched_cli.metrics import decode, read_file
-from lrsched_cli.results import JSON_NAME, PLAN_NAME, Results, RunResult
+from lrsched_cli.results import CSV_NAME, FIGURE_NAME, JSON_NAME, PLAN_NAME, Results, RunResult
 from lrsched_cli.schedules.base import Schedule
 from lrsched_cli.schedules.ticks import Array
 from lrsched_cli.training.jobs import Job, digest
 from lrsched_cli.training.worker import Finished, Message
 
 JOB_NAME = "state/job.json"
-#: How far a rate that was used may be from the plan's, as a part of the plan's highest.
+#: What a training leaves in its folder.
+LEFT = (PLAN_NAME, JSON_NAME, CSV_NAME, FIGURE_NAME, "state")
+#: How far a rate that was used may be from the plan's, as a part of it.
 TOLERANCE = 1e-12
 
 
@@ -62,14 +66,22 @@ def new_folder(folder: Path | None) -> Path:
         folder, serial = base, 2
         while folder.exists():
             folder, serial = base.with_name(f"{base.name}-{serial}"), serial + 1
-    held = next((name for name in (PLAN_NAME, JSON_NAME) if (folder / name).exists()), None)
-    if held is not None:
+    held = next((name for name in LEFT if (folder / name).exists()), None)
+    if held in (PLAN_NAME, JSON_NAME):
         told = f"{folder} holds a training already ({held})"
         raise SpecError(f"{told}: --resume {folder} goes on with it, -o names another folder")
     try:
-        (folder / "state").mkdir(parents=True, exist_ok=True)
+        if held is None:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "state").mkdir()  # whoever makes it has the folder
+    except FileExistsError:
+        held = "state" if folder.is_dir() else None
+        if held is None:
+            raise SpecError(f"cannot write {folder}: Not a directory") from None
     except OSError as error:
         raise SpecError(f"cannot write {folder}: {error.strerror or error}") from None
+    if held is not None:
+        raise SpecError(f"{folder} holds {held}, which would be replaced: -o names another folder")
     return folder
 
 
@@ -80,7 +92,13 @@ def keep(job: Job, folder: Path, device: str) -> None:
     escaped = re.sub(r"[^\n\x20-\x7e\U00010000-\U0010ffff]", lambda found: f"\\u{ord(found[0]):04x}", document)
     write_whole(folder / PLAN_NAME, f"{escaped}\n".encode())
     kept = {"digest": digest(job), "device": device, "groups": [list(group) for group in job.groups]}
+    kept["division"] = digest_of(job.groups)
     write_whole(folder / JOB_NAME, json.dumps(kept).encode())
+
+
+def digest_of(groups: Sequence[Sequence[int]]) -> str:
+    """How runs are divided, in short: a file in which that was changed is damaged."""
+    return hashlib.sha256(json.dumps([list(group) for group in groups]).encode()).hexdigest()
 
 
 def kept_job(job: Job, folder: Path) -> tuple[Job, str]:
@@ -88,15 +106,16 @@ def kept_job(job: Job, folder: Path) -> tuple[Job, str]:
     name = str(folder / JOB_NAME)
     try:
         kept = json.loads(decode(read_file(folder / JOB_NAME, name, 1 << 28), name))
-        groups = tuple(tuple(int(number) for number in group) for group in kept["groups"])
+        groups = tuple(tuple(operator.index(number) for number in group) for group in kept["groups"])
         said, device = kept["digest"], str(kept["device"])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
         if isinstance(error, SpecError):
             raise
         raise SpecError(f"{name} is damaged: the training cannot be gone on with") from None
     if said != digest(job):
         raise SpecError(f"{folder} was begun with other data or another plan: it cannot be gone on with")
-    if sorted(number for group in groups for number in group) != list(range(len(job.runs))):
+    whole = sorted(number for group in groups for number in group) == list(range(len(job.runs)))
+    if not whole or not all(groups) or digest_of(groups) != kept.get("division"):
         raise SpecError(f"{name} is damaged: the training cannot be gone on with")
     return replace(job, groups=groups), device
 
@@ -133,7 +152,7 @@ def finish(job: Job, messages: Iterator[Message], told: Callable[[Message], None
 def rate_fault(job: Job, runs: Sequence[RunResult]) -> str | None:
     """What is wrong with the rates that were used, held against what ``table`` prints; None if nothing is.
 
-    A schedule that reacts is given the run's own metrics. Rates may differ by 1e-12 of the plan's highest.
+    A schedule that reacts is given the run's own metrics.
     """
     known: dict[tuple[str, float], Array] = {}
     for run in runs:
@@ -147,7 +166,9 @@ def rate_fault(job: Job, runs: Sequence[RunResult]) -> str | None:
                 known[key] = _every_rate(job, key, schedule)
             rates = known[key]
         used = np.asarray(run.lr_used)
-        wrong = np.flatnonzero(~(np.abs(used - rates[: len(used)]) <= TOLERANCE * rates.max(initial=0.0)))
+        # Where it reacts, its rates were worked out epoch by epoch, which may be rounded otherwise near 0.
+        allowed = TOLERANCE * (rates.max(initial=0.0) if schedule.reacts else rates[: len(used)])
+        wrong = np.flatnonzero(~(np.abs(used - rates[: len(used)]) <= allowed))
         if wrong.size:
             at = int(wrong[0])
             told = f"{run.schedule} (seed {run.seed}) used the rate {float(used[at])!r} for update {at}"

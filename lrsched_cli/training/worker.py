@@ -18,7 +18,8 @@ from lrsched_cli.files import write_whole
 from lrsched_cli.results import DIVERGED, OK, STOPPED, RunResult
 from lrsched_cli.training.ensemble import Ensemble, Member, Setup
 from lrsched_cli.training.jobs import Job, digest
-from lrsched_cli.training.stack import Stack, way_of
+from lrsched_cli.training.stack import Stack
+from lrsched_cli.training.trial import way_for
 from lrsched_cli.training.updates import Hyper
 
 #: Seconds between two saves at least, and how many times longer than the last save took.
@@ -91,28 +92,16 @@ def means_of(job: Job, device: torch.device) -> tuple[Means, str]:
     dtype = dtype_of(job)
     outputs = job.model.outputs_for(job.data.classes)
     count = min(job.batching.size, len(split.y))
-    x = torch.as_tensor(split.x[:count]).to(dtype).to(device)
-    y = torch.as_tensor(split.y[:count]).to(dtype if outputs == 1 else torch.int64).to(device)
-    torch.manual_seed(0)
-    try:
-        module = job.model.make(job.data.shape, job.data.classes)
-        if not isinstance(module, torch.nn.Module):
-            raise TypeError(f"made a {type(module).__name__}, not an nn.Module")
-        with torch.no_grad():
-            said = module.to(dtype=dtype, device=device)(x)
-    except SpecError:
-        raise
-    except Exception as error:  # whatever a user's module does
-        text = " ".join(str(error).split())
-        raise SpecError(f"{job.experiment.model} fails on {job.data.name}: {type(error).__name__}: {text}") from None
-    if said.ndim != 2 or said.shape[0] != count or (said.shape[1] != outputs and job.model.factory is None):
-        raise SpecError(
-            f"{job.experiment.model} must give (batch, classes), gave {tuple(said.shape)} for a batch of {count}"
-        )
-    del module
-    way, why = way_of(lambda: job.model.make(job.data.shape, job.data.classes).to(dtype=dtype), x, y)
-    note = f"the networks are trained {way.how}" + (f": {why}" if why else "")
-    return Means(device, way), note if job.model.factory is not None else ""
+    x = torch.from_numpy(np.array(split.x[:count])).to(dtype).to(device)
+    y = torch.from_numpy(np.array(split.y[:count])).to(dtype if outputs == 1 else torch.int64).to(device)
+    own = job.model.factory is not None
+
+    def make() -> torch.nn.Module:
+        made = job.model.make(job.data.shape, job.data.classes)
+        return made.to(dtype=dtype) if isinstance(made, torch.nn.Module) else made  # type: ignore[no-any-return]
+
+    way, notes = way_for(make, str(job.experiment.model), None if own else outputs, x, y)
+    return Means(device, way), "; ".join(notes) if own else ""
 
 
 def settle(device: torch.device) -> None:
@@ -315,8 +304,9 @@ def _out_of_memory(error: BaseException) -> bool:
     )
 
 
-def as_failure(error: BaseException) -> Any:
-    """An error in a worker as something that can be sent to whoever waits for it."""
+def as_failure(error: BaseException, own: bool = False) -> Any:
+    """An error in a worker as something that can be sent to whoever waits for it; in ``own`` code it is the user's."""
     if isinstance(error, (SpecError, TrainingError)):
         return error
-    return TrainingError(f"training failed: {type(error).__name__}: {' '.join(str(error).split())}")
+    kind = SpecError if own else TrainingError
+    return kind(f"training failed: {type(error).__name__}: {' '.join(str(error).split())}")
