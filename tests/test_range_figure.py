@@ -68,12 +68,39 @@ def test_what_is_marked_where() -> None:
     np.testing.assert_array_equal(curve.get_ydata(), found.smoothed)
     lines = [line for line in axes.lines if line.get_marker() == "None" and len(line.get_xdata()) == 2]
     dotted = [line.get_ydata()[0] for line in lines if list(line.get_xdata()) == [0, 1]]
-    assert sorted(dotted) == pytest.approx([2.31, 2.3 * (1 * 1.02 * 1.04) ** (1 / 3)])
+    assert sorted(dotted) == pytest.approx([2.31, 2.3 * 1.02])
     assert {"0.1", "before\ntraining", "guessing", "learning rate", "loss after training"} <= set(texts(figure))
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert labels == ["3 seeds", "smoothed mean", "noise", "as good as the best", "above the axis", "diverged"]
+    assert labels == ["3 seeds", "mean", "smoothed", "noise", "as good as the best", "above the axis", "unstable"]
     assert axes.get_xscale() == "log"
     assert axes.get_yscale() == "linear"
+
+
+def test_the_means_are_the_printed_ones() -> None:
+    losses = CURVE_LOSSES[:, None] * [1, 1.5, 3]
+    found = analyse(RATES, [2.3] * 3, losses)
+    (means,) = [line for line in panel(draw_finding(found)).lines if line.get_marker() == "D"]
+    np.testing.assert_array_equal(means.get_xdata(), RATES[3:8])  # those of the others are above the axis
+    np.testing.assert_allclose(means.get_ydata(), losses.mean(axis=1)[3:8], rtol=1e-14)
+    assert found.best is not None
+    (answer,) = [line for line in panel(draw_finding(found)).lines if list(line.get_xdata()) == [found.best]]
+    assert answer.get_ydata() == found.mean[found.rates == found.best]
+
+
+def test_an_exploded_loss_is_marked_as_unstable() -> None:
+    losses = CURVE_LOSSES.copy()
+    losses[8] = 1e21
+    np.testing.assert_array_equal(marks(draw_finding(finding(losses)), "x"), RATES[8:])
+
+
+def test_a_seed_near_zero_does_not_squeeze_the_means() -> None:
+    losses = CURVE_LOSSES[:, None] * [1, 1, 1]
+    losses[6, 0] = 1e-9
+    figure = draw_finding(analyse(RATES, [2.3] * 3, losses), PlotOptions(log_y=True))
+    bottom, _ = panel(figure).get_ylim()
+    assert bottom > 0.2 * 2 / 3 / 30
+    points = next(line for line in panel(figure).lines if line.get_marker() == "o" and len(line.get_xdata()) > 1)
+    assert min(points.get_ydata()) == bottom, "at the edge, not left out"
 
 
 def test_every_run_is_a_point() -> None:
@@ -102,7 +129,7 @@ def test_the_interval_is_shaded() -> None:
     [
         (CURVE_LOSSES, 1, "one seed does not show the noise"),
         (np.full(11, 2.3), 3, "nothing is learned"),
-        (np.full(11, NAN), 3, "even the lowest rate, 0.0001, diverges"),
+        (np.full(11, NAN), 3, "even the lowest rate, 0.0001, is unstable"),
         (np.linspace(2.3, 0.3, 11), 3, "the highest rate, 10, has the lowest loss"),
         (np.full(11, 1.0), 3, "all rates end alike"),
         (np.array([1.0]), 3, "a curve needs 5 rates or more, got 1"),

@@ -263,7 +263,7 @@ class _Sweep:
         above, margins = self._above_best()
         # One seed in five that fails makes more noise than it moves the mean: three standard errors excuse any failure.
         usual = ERRORS * np.sqrt(2 * self.pooled / self.seeds)
-        pass
+        margins = np.minimum(margins, max(usual, EXCUSED * self.fall))
         apart = np.flatnonzero(above > margins)
         under, over = apart[apart < self.best], apart[apart > self.best]
         return int(under[-1]) + 1 if under.size else 0, int(over[0]) - 1 if over.size else self.usable - 1

@@ -98,6 +98,12 @@ def test_a_folder_that_holds_a_training_is_not_trained_into(tmp_path: Path) -> N
     told = "out holds a training already (plan.json): --resume out goes on with it, -o names another folder"
     assert line("train", "cosine", *TWO, "-o", "out", cwd=tmp_path) == told
     assert {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.iterdir()} == before
+    for name in ("results.csv", "figure.png", "state"):
+        (tmp_path / name / "in").mkdir(parents=True)
+        (tmp_path / name / "in" / name).write_text("mine")
+        told = line("train", "step", *TWO, "-o", f"{name}/in", cwd=tmp_path)
+        assert told == f"{name}/in holds {name}, which would be replaced: -o names another folder"
+        assert [path.read_text() for path in (tmp_path / name / "in").iterdir()] == ["mine"]
     (tmp_path / "file").write_text("mine")
     assert line("train", "step", *TWO, "-o", "file", cwd=tmp_path).startswith("cannot write file: ")
     assert line("train", "step", *TWO, "-o", "file/in", cwd=tmp_path).startswith("cannot write file/in: ")

@@ -26,6 +26,7 @@ from tests.cli.training import PLAN, Child, before_epoch, copies, document, lrsc
 pytestmark = copies
 
 RUNS = 8
+FINISHED = {"plan.json", "results.json", "results.csv", "figure.png"}
 BEGIN = ("train", "p.yaml", "-o", "out")
 
 
@@ -83,7 +84,7 @@ def resumed(folder: Path, *args: str) -> None:
     found = lrsched("train", "--resume", folder.name, *args, cwd=folder.parent)
     assert found.code == 0, found.err
     assert found.out.splitlines()[-1] == f"{folder.name}/results.json"
-    assert {path.name for path in folder.iterdir()} == {"plan.json", "results.json", "results.csv", "figure.png"}
+    assert {path.name for path in folder.iterdir()} == FINISHED
 
 
 # Killed.
@@ -136,8 +137,11 @@ def test_a_kill_at_the_very_end(place: Path, undisturbed: Path, monkeypatch: pyt
         patch.setattr(shutil, "rmtree", lambda *_, **__: kill_all())
         assert Child("train", "--resume", "out", cwd=place).wait().code == -signal.SIGKILL
     same_curves(place / "out", undisturbed)
-    told = lrsched("train", "--resume", "out", cwd=place).message()
-    assert told == "--resume out is finished: lrsched table out shows it"
+    assert (place / "out" / "state").exists()
+    for _ in range(2):
+        told = lrsched("train", "--resume", "out", cwd=place).message()
+        assert told == "--resume out is finished: lrsched table out shows it"
+        assert {path.name for path in (place / "out").iterdir()} == FINISHED
 
 
 def test_killed_again_and_again_and_gone_on_with_otherwise(
