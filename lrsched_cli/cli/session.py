@@ -159,7 +159,8 @@ class Session:
         lengths = " or ".join(map(str, epochs)) if len(epochs) < 4 else f"{epochs[0]} to {epochs[-1]}"
         lowest, highest = min(run.lr for run in job.runs), max(run.lr for run in job.runs)
         base = f"{lowest:g}" if lowest == highest else f"{lowest:g} to {highest:g}"
-        self.say(f"{_counted(len(job.runs), 'run')}: {' x '.join(counts)}, {lengths} epochs at a base rate of {base}")
+        lengths += f" epoch{'s' * (lengths != '1')}"
+        self.say(f"{_counted(len(job.runs), 'run')}: {' x '.join(counts)}, {lengths} at a base rate of {base}")
         self.say(f"{experiment.model} by {experiment.optimizer} on {device}")
         self.say(
             f"{data.name}: {data.train_size} samples to train on, {data.val_size} held out, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -146,7 +147,16 @@ class RangeTest(Finite):
 
     def next_knot(self, t: Array) -> Array:
         knot = super().next_knot(t)
-        return np.minimum(knot, next_multiple(self.every, t)) if self.staircase else knot
+        if not self.staircase:
+            return knot
+        # Stairs are counted from where a cycle begins, and on the way back from where it ends: there one more tick on.
+        period = {"restart": self.length, "mirror": 2 * self.length}.get(self.after, math.inf)
+        cycle = np.floor((t + 1) / period)
+        for begun in (cycle, cycle + 1):
+            start = np.where(begun > 0, begun * period, 0) % self.every if period < math.inf else np.zeros_like(t)
+            for later in (0, 1) if self.after == "mirror" else (0,):
+                knot = np.minimum(knot, next_multiple(self.every, t - start - later) + start + later)
+        return knot
 
 
 @dataclass(frozen=True, kw_only=True)

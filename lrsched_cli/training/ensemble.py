@@ -151,7 +151,9 @@ class Ensemble:
     def train_epoch(self) -> None:
         """Train every member for one epoch, then judge it."""
         lr, momentum = self._rates()
-        torch.manual_seed(self.members[0].seed * 1_000_003 + self.epoch)  # for what the network itself draws
+        # For what the network itself draws. (torch.manual_seed looks for every accelerator, which takes far longer.)
+        seed = torch.default_generator.manual_seed if self.setup.device.type == "cpu" else torch.manual_seed
+        seed(self.members[0].seed * 1_000_003 + self.epoch)
         losses = self._run(lr, momentum)
         weights = torch.tensor(self._sizes(), dtype=torch.float64)
         # A row a member: down the columns, how a sum is rounded depends on how many stand beside each other.

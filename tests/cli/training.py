@@ -61,8 +61,8 @@ class Child:
 
     def __init__(self, *args: str, cwd: Path, drawn: bool = False, **changes: str) -> None:
         self._out, self._err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115
-        files = os.open(os.devnull, 0), self._out.fileno(), self._err.fileno()
-        self.pid = copied(lambda: program(args, cwd, changes, files, drawn))
+        out, err = self._out.fileno(), self._err.fileno()
+        self.pid = copied(lambda: program(args, cwd, changes, (os.open(os.devnull, 0), out, err), drawn))
 
     def wait(self) -> Result:
         """Wait for its end; the exit code is negative where a signal ended it."""
@@ -104,6 +104,7 @@ def program(
         os.dup2(file, number)
     sys.stdin, sys.stdout, sys.stderr = (open(n, m, 1, closefd=False) for n, m in enumerate("rww"))  # noqa: SIM115
     os.chdir(cwd)
+    os.environ.pop("NO_COLOR", None)
     os.environ |= {"COLUMNS": "120", "TERM": "xterm-256color", **changes}
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if not drawn and args[0] != "plot":

@@ -357,7 +357,7 @@ def test_processes_give_what_one_gives(job: Job, expected: dict[int, RunResult],
 
 @copies
 def test_processes_are_stopped_by_an_event(job: Job, tmp_path: Path) -> None:
-    long = grouped(job_of(SPECS, {**RUN, "epochs": 100_000}, data=DATA, optimizer="adam", seeds=2), 2)
+    long = grouped(job_of(SPECS, {**RUN, "epochs": 1000}, data=DATA, optimizer="adam", seeds=2), 2)
     stop = threading.Event()
 
     def watched() -> Iterator[Message]:
