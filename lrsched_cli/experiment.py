@@ -174,3 +174,6 @@ def _seeds(name: str, value: Any) -> tuple[int, ...]:
 
 
 _READERS = {"texts": _texts, "rates": _rates, "seeds": _seeds}
+
+#: What is trained where nothing else is said.
+DEFAULTS = Experiment(data="digits", model="mlp:64", optimizer="sgd", momentum=0.0, seeds=(0, 1, 2), dtype="float32")

@@ -217,7 +217,7 @@ class Results:
         text = decode(read_file(path, str(path), MAX_BYTES), str(path))
         try:
             results = cls._parsed(text)
-            _plain([results.spec, results.versions, results.data])  # what can be read can be written again
+            plain([results.spec, results.versions, results.data])  # what can be read can be written again
             return results
         except SpecError as error:
             raise error.locate(file=str(path)) from None
@@ -303,7 +303,7 @@ def _summary(schedule: str, lr: float, runs: Sequence[RunResult]) -> dict[str, A
     record: dict[str, Any] = {"schedule": schedule, "lr": float(lr)}
     for name, found in values.items():
         if found or name in ("final_accuracy", "final_loss"):
-            record[name] = _plain(vars(Spread.of(found)))
+            record[name] = plain(vars(Spread.of(found)))
     for status in (DIVERGED, STOPPED):
         if count := sum(run.status == status for run in runs):
             record[status.lower()] = count
@@ -338,7 +338,7 @@ def _run_text(run: RunResult, known: dict[bytes, str]) -> str:
 
 
 def _list_text(array: npt.NDArray[np.float64]) -> str:
-    """A curve as JSON; not through :func:`_plain`, as it may have a million numbers."""
+    """A curve as JSON; not through :func:`plain`, as it may have a million numbers."""
     values: list[float | None] = array.tolist()
     if not np.isfinite(array).all():
         values = [value if value is not None and math.isfinite(value) else None for value in values]
@@ -346,10 +346,10 @@ def _list_text(array: npt.NDArray[np.float64]) -> str:
 
 
 def _dumps(value: Any) -> str:
-    return json.dumps(_plain(value), separators=(",", ":"), allow_nan=False)
+    return json.dumps(plain(value), separators=(",", ":"), allow_nan=False)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """A value as strict JSON has it: null for what is not a finite number, text for what JSON does not know."""
     if isinstance(value, np.generic | np.ndarray):
         value = value.tolist()
@@ -358,9 +358,9 @@ def _plain(value: Any) -> Any:
     if value is None or isinstance(value, str | int):
         return value
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, Iterable):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return str(value)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
@@ -200,6 +200,12 @@ class Run:
         if mine.keys() & geometry and "dataset_size" in {*mine, *theirs}:
             theirs.pop("steps_per_epoch", None)
         return replace(Run(), **{**theirs, **mine})
+
+    @staticmethod
+    def shared(runs: Sequence[Run]) -> dict[str, Any]:
+        """What all of some runs say alike."""
+        first, *others = (run.said for run in runs)
+        return {key: value for key, value in first.items() if all(other.get(key) == value for other in others)}
 
     def clock(self, own_length: tuple[int, str] | None = None) -> Clock:
         """Resolve the run, for a schedule whose own length is ``(ticks, interval)`` if it has one."""

@@ -12,17 +12,21 @@ from lrsched_cli.cli.options import Option, flag_of, scalar
 from lrsched_cli.experiment import EXPERIMENT_FIELDS, Experiment
 
 PANEL = "Experiment"
-#: What is trained where nothing is said, as the help shows it.
-DEFAULTS = {"data": "digits", "model": "mlp:64", "optimizer": "sgd", "seeds": "3", "momentum": "0", "dtype": "float32"}
 
 
-def experiment_options(defaults: Mapping[str, str]) -> Iterator[inspect.Parameter]:
+def _shown(value: Any) -> str | None:
+    """A default as the help shows it: of seeds how many."""
+    if value is None:
+        return None
+    return str(len(value)) if isinstance(value, tuple) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def experiment_options(defaults: Experiment) -> Iterator[inspect.Parameter]:
     """An option for each field of an experiment, with what it is by default in the help."""
     for name, told in EXPERIMENT_FIELDS.items():
         switch = told["type"] == "bool"
-        yield Option(
-            name, (flag_of(name),), told["help"], None if switch else told["metavar"], defaults.get(name), PANEL, switch
-        ).parameter()
+        metavar, default = None if switch else told["metavar"], _shown(getattr(defaults, name))
+        yield Option(name, (flag_of(name),), told["help"], metavar, default, PANEL, switch).parameter()
 
 
 def read_experiment(values: Mapping[str, Any]) -> Experiment:
@@ -41,7 +45,7 @@ def read_experiment(values: Mapping[str, Any]) -> Experiment:
     return Experiment.of(said)
 
 
-def with_experiment(worker: Callable[..., None], defaults: Mapping[str, str]) -> Callable[..., None]:
+def with_experiment(worker: Callable[..., None], defaults: Experiment) -> Callable[..., None]:
     """A verb's function with the options of an experiment before its own; it is given them as ``experiment``."""
     hints = get_type_hints(worker, include_extras=True)
     entries, _, *own = inspect.signature(worker).parameters.values()

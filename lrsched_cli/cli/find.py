@@ -16,15 +16,17 @@ import typer
 
 from lrsched_cli.book import Entry
 from lrsched_cli.cli.command import made
-from lrsched_cli.cli.experiments import DEFAULTS, AllowCode, Device, Download, Quiet, Workers, with_experiment
+from lrsched_cli.cli.experiments import AllowCode, Device, Download, Quiet, Workers, with_experiment
 from lrsched_cli.cli.options import command_function
 from lrsched_cli.cli.plot import refuse_format
 from lrsched_cli.cli.session import Session, refuse_code
 from lrsched_cli.comparison import loss_text
 from lrsched_cli.errors import SpecError, TrainingError
-from lrsched_cli.experiment import Experiment
+from lrsched_cli.experiment import DEFAULTS, Experiment
 from lrsched_cli.run import Run
 from lrsched_cli.show.summary import number
+from lrsched_cli.training.range_test import FEWEST
+from lrsched_cli.training.sweep import EPOCHS, RATES, SEEDS, found, grid, guessing, swept
 
 FORMATS = ("table", "csv", "json")
 COLUMNS = ("lr", "loss", "smoothed", "low", "high", "diverged", "unstable")
@@ -32,7 +34,7 @@ COLUMNS = ("lr", "loss", "smoothed", "low", "high", "diverged", "unstable")
 
 def command(args: list[str]) -> Any:
     """The command for one call with these arguments."""
-    worker = with_experiment(find, {**DEFAULTS, "seeds": "5"})
+    worker = with_experiment(find, replace(DEFAULTS, seeds=tuple(range(SEEDS))))
     return made("find", command_function(worker, args, ("constant",), default_file=False))
 
 
@@ -46,7 +48,7 @@ def find(
     highest: Annotated[
         float | None, typer.Option("--highest", metavar="RATE", help="Highest rate to try; 10 for sgd, 1 for adam.")
     ] = None,
-    rates: Annotated[int, typer.Option("--rates", metavar="N", help="How many rates to try.")] = 26,
+    rates: Annotated[int, typer.Option("--rates", metavar="N", help="How many rates to try.")] = RATES,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", help="Picture (png, svg or pdf by its ending).")
     ] = Path("lr-range.png"),
@@ -71,12 +73,9 @@ def find(
     refuse_code(entries, allow_code)
     session = Session(quiet, workers)
     with session.speaking():
-        from lrsched_cli.training.range_test import FEWEST
-        from lrsched_cli.training.sweep import EPOCHS, found, grid, guessing, swept
-
         entry = entries[0]
         whole = experiment.over(entry.experiment)
-        tried = whole.lrs or grid(whole.optimizer or DEFAULTS["optimizer"], lowest, highest, rates)
+        tried = whole.lrs or grid(str(whole.over(DEFAULTS).optimizer), lowest, highest, rates)
         if len(tried) < FEWEST:
             raise SpecError(f"a curve needs {FEWEST} rates or more, got {len(tried)}")
         flat = entry.overlaid({}, Run())

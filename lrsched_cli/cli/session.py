@@ -127,8 +127,8 @@ class Session:
                     device_name = device_name or began_on
                 device = devices.device_of(device_name or "auto", ranks.local_rank())
                 means, how = means_of(job, device)
+                workers = self.world if self.world > 1 else self._workers(job, device.type)
                 if resume is None:
-                    workers = self.world if self.world > 1 else self._workers(job, device.type)
                     job = grouped(job, workers, one=device.type != "cpu" and self.world == 1)
             folder = ranks.told_by_first(self.world, lambda: output() if resume is None else resume)
             means = means.kept_in(folder, resume is not None)
@@ -138,7 +138,7 @@ class Session:
             if self.world > 1:
                 messages = ranks.train_ranks(job, means, self.stop)
             else:
-                messages = processes.train_here(job, means, self._workers(job, device.type), self.stop)
+                messages = processes.train_here(job, means, workers, self.stop)
             return self._followed(job, messages, devices.named(device), [how] if how else []), folder
 
     def _workers(self, job: Job, kind: str) -> int:

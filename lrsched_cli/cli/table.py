@@ -17,6 +17,7 @@ from lrsched_cli.cli.command import made
 from lrsched_cli.cli.options import command_function
 from lrsched_cli.cli.talk import has_colour, is_terminal, say, say_about, traces_of
 from lrsched_cli.errors import SpecError, must, nearest
+from lrsched_cli.run import Run
 from lrsched_cli.show import formats
 from lrsched_cli.show.rows import READABLE, Selection, Ticks, chosen, readable
 from lrsched_cli.trace import Trace
@@ -103,8 +104,7 @@ def write(
 
 def shared_run(entries: Sequence[Entry], traces: Sequence[Trace]) -> dict[str, Any]:
     """The run that all entries share, with what follows from it, so that it gives the same ticks once more."""
-    said = [entry.run.said for entry in entries]
-    shared = {key: value for key, value in said[0].items() if all(other.get(key) == value for other in said[1:])}
+    shared = Run.shared([entry.run for entry in entries])
     clock = traces[0].clock
     if all(trace.clock == clock for trace in traces):
         if not shared.keys() & {"epochs", "steps"}:

@@ -11,12 +11,12 @@ import typer
 
 from lrsched_cli.book import Entry, read_book
 from lrsched_cli.cli.command import made
-from lrsched_cli.cli.experiments import DEFAULTS, AllowCode, Device, Download, Quiet, Workers, with_experiment
+from lrsched_cli.cli.experiments import AllowCode, Device, Download, Quiet, Workers, with_experiment
 from lrsched_cli.cli.options import command_function
 from lrsched_cli.cli.results import show_results
 from lrsched_cli.cli.session import Session, refuse_code
 from lrsched_cli.errors import SpecError, TrainingError
-from lrsched_cli.experiment import Experiment
+from lrsched_cli.experiment import DEFAULTS, Experiment
 from lrsched_cli.results import DIVERGED, FIGURE_NAME, JSON_NAME, PLAN_NAME, STOPPED, Results, is_results
 
 #: What is compared where nothing is named and there is no schedules.yaml: the five that most tutorials compare.

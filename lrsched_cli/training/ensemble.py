@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lrsched_cli.training.data import Data
 from lrsched_cli.training.feed import Batching, Feed, Samples
+from lrsched_cli.training.flat import Flat
 from lrsched_cli.training.graph import Looped
 from lrsched_cli.training.losses import hits, sample_losses
 from lrsched_cli.training.models import Model
@@ -98,6 +99,12 @@ class Ensemble:
         return self.members[0].course
 
     @property
+    def flats(self) -> list[Flat]:
+        """All numbers of the members that training changes."""
+        found = [self.stack.params, self.stack.buffers, *self.update.state]
+        return found if self.average is None else [*found, self.average]
+
+    @property
     def done(self) -> bool:
         return self.epoch >= self.course.epochs or not self.alive.any()
 
@@ -121,28 +128,33 @@ class Ensemble:
                 right += hits(logits, y)
         return losses.cpu().numpy() / samples.count, right.cpu().numpy() / samples.count
 
+    def _held_out(self) -> dict[str, np.ndarray]:
+        """How each member does on what is held out."""
+        val_loss, val_accuracy = self.judge(self.feed.val)
+        found = {"val_loss": val_loss, "val_accuracy": val_accuracy}
+        if self.feed.test is not None:
+            found["test_accuracy"] = self.judge(self.feed.test)[1]
+        return found
+
     def begin(self) -> None:
         """Record how the members do before any training."""
         train_loss, _ = self.judge(self.feed.train)
         self._record(train_loss)
 
     def _record(self, train_loss: np.ndarray) -> None:
-        val_loss, val_accuracy = self.judge(self.feed.val)
-        found = {"train_loss": train_loss, "val_loss": val_loss, "val_accuracy": val_accuracy}
-        if self.feed.test is not None:
-            found["test_accuracy"] = self.judge(self.feed.test)[1]
+        found = {"train_loss": train_loss, **self._held_out()}
         for m, history in enumerate(self.history):
             if self.alive[m]:
                 for name, values in found.items():
                     history.setdefault(name, []).append(float(values[m]))
-        lost = self.alive & ~(np.isfinite(train_loss) & np.isfinite(val_loss))
+        lost = self.alive & ~(np.isfinite(train_loss) & np.isfinite(found["val_loss"]))
         for member in np.flatnonzero(lost):
             self._bury(int(member))
 
     def _bury(self, member: int) -> None:
         """Stop a member that diverged: its numbers become zeros, which cost nothing and harm nobody."""
         self.alive[member] = False
-        for flat in (self.stack.params, self.stack.buffers, *self.update.state):
+        for flat in self.flats:
             for tensor in flat.row(member):
                 tensor.zero_()
 
@@ -184,10 +196,7 @@ class Ensemble:
             with self.stack.apart():
                 for i, (x, _) in enumerate(self.feed.batches(self.epoch)):
                     self.stack.observe(self.spread(x), 1 / (i + 1))
-        val_loss, val_accuracy = self.judge(self.feed.val)
-        found = {"val_loss": val_loss, "val_accuracy": val_accuracy}
-        if self.feed.test is not None:
-            found["test_accuracy"] = self.judge(self.feed.test)[1]
+        found = self._held_out()
         self.stack.params.buffer.copy_(kept[0])
         self.stack.buffers.buffer.copy_(kept[1])
         return [
@@ -199,8 +208,7 @@ class Ensemble:
 
     def state(self) -> dict[str, np.ndarray]:
         """Everything that training needs to go on from here, as plain arrays."""
-        flats = [self.stack.params, self.stack.buffers, *self.update.state, *([self.average] if self.average else [])]
-        arrays = {f"flat{i}": flat.buffer.cpu().numpy() for i, flat in enumerate(flats)}
+        arrays = {f"flat{i}": flat.buffer.cpu().numpy() for i, flat in enumerate(self.flats)}
         arrays |= {"epoch": np.array(self.epoch), "alive": self.alive, "averaged": self.averaged}
         for m, history in enumerate(self.history):
             arrays |= {f"{name}.{m}": np.array(values) for name, values in history.items()}
@@ -208,8 +216,7 @@ class Ensemble:
 
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Go on from a state of the same ensemble; ``KeyError`` or ``ValueError`` where it is of another."""
-        flats = [self.stack.params, self.stack.buffers, *self.update.state, *([self.average] if self.average else [])]
-        for i, flat in enumerate(flats):
+        for i, flat in enumerate(self.flats):
             saved = torch.from_numpy(arrays[f"flat{i}"])
             if saved.shape != flat.buffer.shape or saved.dtype != flat.buffer.dtype:
                 raise ValueError(f"flat{i}")

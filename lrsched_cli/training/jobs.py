@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from lrsched_cli.book import Entry
 from lrsched_cli.errors import SpecError, must
-from lrsched_cli.experiment import Experiment
-from lrsched_cli.run import Run
+from lrsched_cli.experiment import DEFAULTS, Experiment
+from lrsched_cli.run import Clock, Run
+from lrsched_cli.schedules.base import Schedule
+from lrsched_cli.schedules.ticks import Array
 from lrsched_cli.spec import clock_of, overlaid
 from lrsched_cli.trace import Trace
 from lrsched_cli.training.data import Data, load_data
@@ -24,10 +25,6 @@ from lrsched_cli.training.models import Model, parse_model
 from lrsched_cli.training.python_data import find_factory
 from lrsched_cli.training.rates import Course
 
-DEFAULTS = Experiment(
-    data="digits", model="mlp:64", optimizer="sgd", momentum=0.0, nesterov=None,
-    seeds=(0, 1, 2), dtype="float32",
-)  # fmt: skip
 BATCH_SIZE = 64
 #: AdamW decays by itself in torch, too.
 WEIGHT_DECAY = {"adamw": 0.01}
@@ -185,13 +182,15 @@ def _runs(
     for entry in entries:
         found: list[tuple[float, Trace]] = []
         same: dict[float, list[str]] = {}
+        known: dict[bytes, float] = {}
         for lr in experiment.lrs or (None,):
             trace = _trace(entry, lr, experiment, per_epoch, data, notes)
-            like = next((known for known, other in found if _same(trace, other)), None)
-            if like is not None:
-                same.setdefault(like, []).append(f"{lr:g}")
+            base = base_rate(trace) if lr is None else lr
+            like = known.setdefault(_looks(trace).tobytes(), base)
+            if like != base:
+                same.setdefault(like, []).append(f"{base:g}")
                 continue
-            found.append((lr if lr is not None else base_rate(trace), trace))
+            found.append((base, trace))
         for like, others in same.items():
             notes.append(f"{entry.name}: its rates at {', '.join(others)} are those at {like:g}: trained once")
         for lr, trace in found:
@@ -205,29 +204,25 @@ def _runs(
 
 def _remarks(entry: Entry, trace: Trace) -> list[str]:
     """What a user should know of an entry before it is trained."""
-    remarks = [f"{entry.name}: {note}" for note in trace.schedule.notes(trace.clock.total) if "metrics for" not in note]
+    remarks = [f"{entry.name}: {note}" for note in _unfed(trace).notes(trace.clock.total)]
     if trace.schedule.reacts and "metrics" in entry.spec:
         remarks.append(f"{entry.name}: reacts to its own metric in training, not to the metrics in the plan")
-    if not trace.schedule.reacts and trace.kind != "constant" and trace.clock.total > 1 and _still(trace):
+    still = bool(np.ptp(_looks(trace)) == 0)
+    if not trace.schedule.reacts and trace.kind != "constant" and trace.clock.total > 1 and still:
         remarks.append(f"{entry.name}: its rate never changes in {trace.clock.total} {trace.interval}s")
     return remarks
 
 
 def _alike(traces: Mapping[tuple[str, float], Trace]) -> list[str]:
     """Which schedules train alike, as their rates are the same."""
-    plain = [(name, trace) for (name, _), trace in traces.items() if not trace.schedule.reacts]
+    first: dict[tuple[Clock, bytes], str] = {}
     found = []
-    for i, (name, trace) in enumerate(plain):
-        for other, beside in plain[:i]:
-            if other != name and trace.clock == beside.clock and _same(trace, beside):
+    for (name, _), trace in traces.items():
+        if not trace.schedule.reacts:
+            other = first.setdefault((trace.clock, _looks(trace).tobytes()), name)
+            if other != name:
                 found.append(f"{name} has the rates of {other}: their runs are the same")
-                break
     return found
-
-
-def _still(trace: Trace) -> bool:
-    rates = trace.schedule(_looks(trace))
-    return bool((rates == rates[0]).all())
 
 
 def base_rate(trace: Trace) -> float:
@@ -306,16 +301,15 @@ def _monitor(trace: Trace, experiment: Experiment, name: str) -> str:
     return experiment.monitor or fitting
 
 
-def _looks(trace: Trace) -> npt.NDArray[np.int64]:
-    """Ticks at which traces are compared: all of a short run, some of a long one."""
-    return np.unique(np.linspace(0, trace.clock.total - 1, 1025).round().astype(np.int64))
+def _unfed(trace: Trace) -> Schedule:
+    """A trace's schedule as training begins: before there is any metric to react to."""
+    return trace.schedule.fed([]) if trace.schedule.reacts else trace.schedule
 
 
-def _same(one: Trace, other: Trace) -> bool:
-    """Whether two traces have the same rates, judged where they are most likely to differ."""
-    ticks = _looks(one)
-    ours, theirs = (t.schedule.fed([]) if t.schedule.reacts else t.schedule for t in (one, other))
-    return bool(np.array_equal(ours(ticks), theirs(ticks)))
+def _looks(trace: Trace) -> Array:
+    """The rates by which traces are compared: at every tick of a short run, at some of a long one."""
+    ticks = np.unique(np.linspace(0, trace.clock.total - 1, 1025).round().astype(np.int64))
+    return _unfed(trace)(ticks)
 
 
 # Ensembles.

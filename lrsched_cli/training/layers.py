@@ -5,6 +5,7 @@ A stacked layer holds views of the members' parameters and of their gradients. A
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 
-class Layer:
+class Layer(ABC):
     """A layer of all members. What it needs on the way back it keeps from the way forth."""
 
     #: Shapes of a member's parameters as they are stacked, and of its buffers.
@@ -20,22 +21,24 @@ class Layer:
     buffer_shapes: Sequence[tuple[int, ...]] = ()
 
     def bind(self, params: Iterator[Tensor], grads: Iterator[Tensor], buffers: Iterator[Tensor]) -> None:
-        """Take the views of the parameters, gradients and buffers that are this layer's."""
+        """Take the views of the parameters, gradients and buffers that are this layer's; most layers have none."""
+        del params, grads, buffers
 
     def values(self, module: Any) -> tuple[list[Tensor], list[Tensor]]:
         """The parameters and buffers of one network's layer, in the stacked shapes."""
         return [], []
 
+    @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
-        raise NotImplementedError
+        """What the layer makes of its input in training."""
 
     def infer(self, x: Tensor) -> Tensor:
         """The same outside training."""
         return self.forward(x)
 
+    @abstractmethod
     def backward(self, g: Tensor, need_input: bool) -> Tensor:
         """From the gradient by the output to that by the input, filling the parameters' gradients on the way."""
-        raise NotImplementedError
 
 
 class Flatten(Layer):

@@ -6,7 +6,8 @@ can map over its parameters, and member after member for the rest.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from itertools import pairwise
 from typing import Any
@@ -22,7 +23,7 @@ from lrsched_cli.training.losses import loss_and_gradient, loss_of
 Make = Callable[[], nn.Module]
 
 
-class Stack:
+class Stack(ABC):
     """``M`` networks that are trained together.
 
     Attributes
@@ -57,24 +58,24 @@ class Stack:
                 ):
                     mine.copy_(value)
 
+    @abstractmethod
     def values(self, module: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
         """A network's parameters and buffers, in the shapes in which they are stacked."""
-        raise NotImplementedError
 
+    @abstractmethod
     def loss_and_grads(self, x: Tensor, y: Tensor) -> Tensor:
         """The mean loss of each member over its batch, shape ``(M,)``, after filling the gradients.
 
         ``x`` is ``(M, B, ...)`` and ``y`` is ``(M, B)``.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def logits(self, x: Tensor) -> Tensor:
         """What each member says of its samples outside training, shape ``(M, B, C)``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def observe(self, x: Tensor, share: float) -> None:
         """A forward pass in training mode, of whose statistics this share goes into the running ones."""
-        raise NotImplementedError
 
 
 class Layered(Stack):
@@ -167,7 +168,16 @@ class _Whole(Stack):
         self.module = modules[0].to(device=device, dtype=dtype)
         self.names = [name for name, p in self.module.named_parameters() if p.requires_grad]
         self.buffer_names = [name for name, _ in self._others(self.module)]
+        #: The mode that the networks were put in; None before that, and where somebody else may have changed it.
+        self._training: bool | None = None
         super().__init__(modules, owners, dtype, device)
+
+    def _set_mode(self, modules: Iterable[nn.Module], training: bool) -> None:
+        """Put networks in a mode, which walks over all their parts: not for every batch."""
+        if self._training is not training:
+            self._training = training
+            for module in modules:
+                module.train(training)
 
     @staticmethod
     def _others(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -204,7 +214,7 @@ class Mapped(_Whole):
         return self._mapped(params, self.others, x)  # type: ignore[no-any-return]
 
     def loss_and_grads(self, x: Tensor, y: Tensor) -> Tensor:
-        self.module.train()
+        self._set_mode([self.module], True)
         with torch.enable_grad():
             leaves = {name: view.detach().requires_grad_() for name, view in self.tensors.items()}
             losses = loss_of(self._forward(leaves, x), y)
@@ -214,10 +224,11 @@ class Mapped(_Whole):
         return losses.detach()
 
     def logits(self, x: Tensor) -> Tensor:
-        self.module.eval()
+        self._set_mode([self.module], False)
         return self._forward(self.tensors, x)
 
     def observe(self, x: Tensor, share: float) -> None:
+        self._training = None
         with _momentum(self.module, share):
             self._forward(self.tensors, x)
 
@@ -247,8 +258,7 @@ class OneByOne(_Whole):
         return torch.func.functional_call(self.own[member], (leaves, rest), (x,)), list(leaves.values())
 
     def loss_and_grads(self, x: Tensor, y: Tensor) -> Tensor:
-        for module in self.own:
-            module.train()
+        self._set_mode(set(self.own), True)
         losses = []
         for member in range(self.members):
             with torch.enable_grad():
@@ -261,11 +271,11 @@ class OneByOne(_Whole):
         return torch.cat(losses)
 
     def logits(self, x: Tensor) -> Tensor:
-        for module in self.own:
-            module.eval()
+        self._set_mode(set(self.own), False)
         return torch.stack([self._forward(member, x[member])[0].detach() for member in range(self.members)])
 
     def observe(self, x: Tensor, share: float) -> None:
+        self._training = None
         for member in range(self.members):
             with _momentum(self.own[member], share):
                 self._forward(member, x[member])

@@ -8,7 +8,7 @@ import operator
 import platform
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,7 +19,8 @@ import numpy as np
 from lrsched_cli.errors import SpecError
 from lrsched_cli.files import write_whole
 from lrsched_cli.metrics import decode, read_file
-from lrsched_cli.results import CSV_NAME, FIGURE_NAME, JSON_NAME, PLAN_NAME, Results, RunResult
+from lrsched_cli.results import CSV_NAME, FIGURE_NAME, JSON_NAME, PLAN_NAME, Results, RunResult, plain
+from lrsched_cli.run import Run
 from lrsched_cli.schedules.base import Schedule
 from lrsched_cli.schedules.ticks import Array
 from lrsched_cli.training.jobs import Job, digest
@@ -34,13 +35,12 @@ TOLERANCE = 1e-12
 
 def plan_document(job: Job) -> dict[str, Any]:
     """A job as a file of schedules that ``train`` reads: everything that is needed to run it again."""
-    said = [entry.run.said for entry in job.entries]
-    shared = {key: value for key, value in said[0].items() if all(other.get(key) == value for other in said[1:])}
+    shared = Run.shared([entry.run for entry in job.entries])
     shared |= {"batch_size": job.batching.size} if "batch_size" not in shared and not _accumulates(job) else {}
     schedules = {}
-    for entry, run in zip(job.entries, said, strict=True):
-        own = {key: value for key, value in run.items() if shared.get(key) != value}
-        schedules[entry.name] = {**_plain(entry.spec), **({"run": own} if own else {})}
+    for entry in job.entries:
+        own = {key: value for key, value in entry.run.said.items() if shared.get(key) != value}
+        schedules[entry.name] = {**plain(entry.spec), **({"run": own} if own else {})}
         if not own:
             schedules[entry.name].pop("run", None)
     return {"run": shared, **job.experiment.said, "schedules": schedules}
@@ -48,15 +48,6 @@ def plan_document(job: Job) -> dict[str, Any]:
 
 def _accumulates(job: Job) -> bool:
     return any((entry.run.grad_accumulation or 1) > 1 for entry in job.entries)
-
-
-def _plain(value: Any) -> Any:
-    """Nested mappings and lists as JSON has them."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value.tolist() if isinstance(value, np.ndarray) else value
 
 
 def new_folder(folder: Path | None) -> Path:

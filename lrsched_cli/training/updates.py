@@ -6,6 +6,7 @@ tests step torch's own optimizers beside them.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -45,7 +46,7 @@ class Rates:
     t: int | Tensor
 
 
-class Update:
+class Update(ABC):
     """One optimizer over all members. ``state`` is what must be saved with the parameters."""
 
     def __init__(self, params: Flat, grads: Flat, hyper: Hyper) -> None:
@@ -62,8 +63,9 @@ class Update:
         if self.hyper.weight_decay:
             self.grads.buffer.add_(self.params.buffer, alpha=self.hyper.weight_decay)
 
+    @abstractmethod
     def step(self, rates: Rates) -> None:
-        raise NotImplementedError
+        """Make one update of every member."""
 
     def move(self, direction: Flat, lr: dict[int, Tensor]) -> None:
         """Go against a direction by each member's rate."""
@@ -127,7 +129,7 @@ class Adam(Update):
         else:
             self._step_plain(rates)
 
-    def _fused(self, tensors: Sequence[list[Tensor]], lr: float, t: int | Tensor) -> None:
+    def _fused(self, tensors: Sequence[list[Tensor]], lr: float) -> None:
         # torch's own kernel, below the Optimizer object, whose first use would import torch._dynamo for a second.
         # Its count of steps is of updates made, this one among them.
         params, grads, means, squares = tensors
@@ -140,14 +142,14 @@ class Adam(Update):
         assert rates.numbers is not None
         self._count.fill_(rates.t + 1)
         for row, lr in zip(self._rows, rates.numbers, strict=True):
-            self._fused(row, lr, rates.t)
+            self._fused(row, lr)
 
     def _step_delta(self, rates: Rates) -> None:
         # Adam's step is linear in the rate: at rate 1 from zero it is the direction, without cancellation.
         self._count.fill_(rates.t + 1)
         delta = self._delta
         delta.buffer.zero_()
-        self._fused([[delta.buffer], [self.grads.buffer], [self.mean.buffer], [self.square.buffer]], 1.0, rates.t)
+        self._fused([[delta.buffer], [self.grads.buffer], [self.mean.buffer], [self.square.buffer]], 1.0)
         for p, d in zip(self.params.views, delta.views, strict=True):
             p.addcmul_(d, rates.lr[p.dim()])
 

@@ -9,7 +9,7 @@ import sys
 from importlib import import_module
 from importlib.metadata import version
 
-from tests.benchmarks.report import Table
+from tests.benchmarks.report import Table, chosen
 
 #: Each section's module has ``tables(quick)``, an iterator of tables.
 SECTIONS = {
@@ -34,13 +34,11 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="fewer repetitions")
     parser.add_argument("--device", default="cpu", help="where the section train trains: cpu, cuda, ...")
     options = parser.parse_args()
-    unknown = [name for name in options.sections if name not in SECTIONS]
-    if unknown:
-        parser.error(f"unknown section {unknown[0]}: choose from {', '.join(SECTIONS)}")
+    sections = chosen(parser, options.sections, SECTIONS, "section")
     print(machine(), flush=True)
     os.environ["LRSCHED_BENCH_DEVICE"] = options.device
     missed = 0
-    for name in options.sections or SECTIONS:
+    for name in sections:
         for table in import_module(f"tests.benchmarks.{SECTIONS[name]}").tables(options.quick):
             assert isinstance(table, Table)
             print(f"\n{table}", flush=True)

@@ -20,6 +20,7 @@ import numpy as np
 from lrsched_cli.errors import SpecError
 from lrsched_cli.results import DIVERGED, Results, RunResult, Spread
 from lrsched_cli.training.mnist_data import load_mnist
+from tests.benchmarks.report import chosen
 from tests.training.test_idx import NAMES, write
 
 #: What is read off a run, under the name that the table has for it.
@@ -314,11 +315,8 @@ def main() -> int:
     parser.add_argument("--device", default="cpu", help="where to train")
     parser.add_argument("--full", action="store_true", help="train on all images on a CPU too: hours")
     options = parser.parse_args()
-    unknown = [name for name in options.names if name not in EXPERIMENTS]
-    if unknown:
-        parser.error(f"unknown experiment {unknown[0]}: choose from {', '.join(EXPERIMENTS)}")
     missed = 0
-    for name in options.names or EXPERIMENTS:
+    for name in chosen(parser, options.names, EXPERIMENTS, "experiment"):
         for line in EXPERIMENTS[name]:
             missed += told(line, options.device, options.data_dir, options.full)
     print(f"\nMeans out of bounds: {missed or 'none'}")

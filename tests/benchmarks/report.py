@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import gc
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,6 +57,15 @@ class Table:
             for line in lines
         ]
         return "\n".join([self.title, *aligned])
+
+
+def chosen(parser: argparse.ArgumentParser, names: Sequence[str], known: Iterable[str], noun: str) -> list[str]:
+    """The names that were asked for, or all that are known; an unknown one ends the program."""
+    known = list(known)
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        parser.error(f"unknown {noun} {unknown[0]}: choose from {', '.join(known)}")
+    return list(names) or known
 
 
 def seconds(function: Callable[[], Any]) -> float:

@@ -74,6 +74,18 @@ def spawn(*args: str, cwd: Path, env: dict[str, str] | None = None, **details: A
     return Result(done.returncode, done.stdout, done.stderr)
 
 
+def written_to(leader: int) -> str:
+    """All that is written to a terminal until nobody is left to write, read from its other end, which is closed."""
+    pieces = []
+    try:
+        while piece := os.read(leader, 1 << 16):
+            pieces.append(piece)
+    except OSError:  # how Linux says that nobody is left to write
+        pass
+    os.close(leader)
+    return b"".join(pieces).decode()
+
+
 def on_terminal(*args: str, cwd: Path, columns: int = 80, **changes: str | None) -> Result:
     """Runs the program as a process with a terminal for its output; its talk is in a pipe."""
     leader, follower = pty.openpty()
@@ -82,13 +94,7 @@ def on_terminal(*args: str, cwd: Path, columns: int = 80, **changes: str | None)
         [*PROGRAM, *args], stdin=follower, stdout=follower, stderr=subprocess.PIPE, cwd=cwd, env=env
     ) as process:
         os.close(follower)
-        pieces = []
-        try:
-            while piece := os.read(leader, 1 << 16):
-                pieces.append(piece)
-        except OSError:  # how Linux says that nobody is left to write
-            pass
-        os.close(leader)
+        text = written_to(leader)
         assert process.stderr is not None
         err = process.stderr.read().decode()
-    return Result(process.returncode, b"".join(pieces).decode().replace("\r\n", "\n"), err)
+    return Result(process.returncode, text.replace("\r\n", "\n"), err)

@@ -29,7 +29,7 @@ import lrsched_cli.show.range_figure
 import lrsched_cli.training.sweep
 import lrsched_cli.training.trainer
 from lrsched_cli.cli.app import _guarded
-from tests.cli.conftest import Result, environment, spawn
+from tests.cli.conftest import Result, environment, spawn, written_to
 
 copies = pytest.mark.skipif(sys.platform != "linux", reason="needs a copy of this process, with torch in it")
 
@@ -138,14 +138,8 @@ def watched(*args: str, cwd: Path, columns: int = 80, **changes: str) -> tuple[i
     size = {"COLUMNS": str(columns), "LINES": "30"}
     pid = copied(lambda: program(args, cwd, size | changes, (follower, follower, follower)))
     os.close(follower)
-    pieces = []
-    try:
-        while piece := os.read(leader, 1 << 16):
-            pieces.append(piece)
-    except OSError:  # how Linux says that nobody is left to write
-        pass
-    os.close(leader)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), b"".join(pieces).decode()
+    text = written_to(leader)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), text
 
 
 def document(folder: Path) -> dict[str, Any]:

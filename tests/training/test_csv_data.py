@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lrsched_cli.errors import SpecError
 from lrsched_cli.training import csv_data
 from lrsched_cli.training.csv_data import read_csv
 from lrsched_cli.training.data import load_data
@@ -32,10 +31,7 @@ def read(tmp_path):
 @pytest.fixture
 def error(read):
     def error(*args, **kwargs):
-        with pytest.raises(SpecError) as caught:
-            read(*args, **kwargs)
-        assert "\n" not in str(caught.value)
-        return str(caught.value).removeprefix(FILE)
+        return message_of(read, *args, **kwargs).removeprefix(FILE)
 
     return error
 
