@@ -42,6 +42,11 @@ class SpecError(ValueError):
         self.line = self.line or line
         return self
 
+    def adding(self, words: str) -> SpecError:
+        """The same error with words at the end of its message."""
+        self.message += words
+        return self
+
     def __str__(self) -> str:
         place = self.file or ""
         if place and self.line:

@@ -10,7 +10,26 @@ from lrsched_cli.schedules import ALIASES, CANONICAL
 from lrsched_cli.schedules.base import Schedule
 
 #: The libraries whose own names are kinds, and the module that holds them as ``KINDS``.
-DIALECTS = {"torch": "lrsched_cli.dialects.torch"}
+DIALECTS = {
+    library: f"lrsched_cli.dialects.{library}"
+    for library in (
+        "torch",
+        "transformers",
+        "timm",
+        "optax",
+        "keras",
+        "deepspeed",
+        "composer",
+        "fairseq",
+        "megatron",
+        "torchtitan",
+        "ignite",
+        "pytorch_optimizer",
+        "pytorch_warmup",
+        "d2l",
+        "lrsched",
+    )
+}
 
 
 class Kinds(Mapping[str, type[Schedule]]):
@@ -66,7 +85,8 @@ def near_kind(name: str, others: Iterable[str] = ()) -> str:
     library, dot, _ = name.partition(".")
     if dot and library in DIALECTS:
         return nearest(name, dialect(library))
-    bare = {full.partition(".")[2]: full for known in DIALECTS for full in dialect(known)}
+    # Of libraries that have a class of the same name the first counts: torch.
+    bare = {full.partition(".")[2]: full for known in reversed(DIALECTS) for full in dialect(known)}
     if name in bare:
         return f" (did you mean {bare[name]}?)"
     near = nearest(name, [*CANONICAL, *ALIASES, *others])

@@ -14,8 +14,8 @@ from lrsched_cli.schedules.operators import CLAMP, REPEAT, SWA, WARMUP
 from lrsched_cli.schedules.parameters import REQUIRED, Param, default_of, params_of, required_of
 from lrsched_cli.spec import ENTRY_KEYS
 
-#: A duration as text: ticks are numbers.
-DURATION = {"type": "string", "pattern": r"^\s*[+-]?[0-9_.]+([eE][+-]?[0-9]+)?\s*(ep|st|%|tok)\s*$"}
+#: A duration as text: ticks are numbers. Composer writes batches, samples and parts of the run in words of its own.
+DURATION = {"type": "string", "pattern": r"^\s*[+-]?[0-9_.]+([eE][+-]?[0-9]+)?\s*(ep|st|%|tok|ba|sp|dur)\s*$"}
 #: Editors read YAML 1.1 or 1.2, and 1.1 takes 1e-5 for text.
 NUMBER: dict[str, Any] = {"type": ["number", "string"], "pattern": r"^[+-]?[0-9.]+[eE][+-]?[0-9]+$"}
 TICKS = {"anyOf": [NUMBER, DURATION]}

@@ -23,7 +23,7 @@ from lrsched_cli.schedules.compose import (
     Repeat,
 )
 from lrsched_cli.schedules.operators import CLAMP, REPEAT, SWA, WARMUP, read_operator
-from lrsched_cli.schedules.parameters import Param, params_of
+from lrsched_cli.schedules.parameters import OPTIMIZERS, Param, params_of
 from lrsched_cli.schedules.warmup import Warmup
 from lrsched_cli.trace import Trace
 
@@ -34,21 +34,6 @@ ENTRY_KEYS = (
 OPERATORS = ("repeat", "warmup", "clamp", "swa", "groups")
 DURATION = Param("duration", "", ge=0)
 AFTER_CHOICE = Param("choice", "", choices=tuple(AFTER))
-#: Optimizers that say what momentum is: SGD's own, or Adam's beta1.
-OPTIMIZERS = (
-    "sgd",
-    "adam",
-    "adamw",
-    "rmsprop",
-    "adagrad",
-    "adadelta",
-    "adamax",
-    "nadam",
-    "radam",
-    "asgd",
-    "rprop",
-    "lbfgs",
-)
 
 
 @dataclass(frozen=True)
@@ -111,7 +96,8 @@ def _refuse_infinite(schedule: Schedule, clock: Clock) -> None:
     if not schedule.cumulative:
         knots = schedule.next_knot(np.linspace(0, clock.total - 1, 9).round())
     looks = np.concatenate(([0, clock.total // 2, clock.total - 1], knots[knots < clock.total]))
-    ticks = np.unique(looks.astype(np.int64))
+    # np.unique would load masked arrays for it.
+    ticks = np.array(sorted(set(looks.astype(np.int64).tolist())))
     rates = schedule(ticks)
     wrong = np.flatnonzero(~np.isfinite(rates))
     if wrong.size:
@@ -341,7 +327,10 @@ def _grouped(spec: Mapping[str, Any], groups: Any, scope: Scope, place: Place) -
         if str(name) in members:
             raise SpecError(f"names {name} twice", parameter="groups")
         own = overlaid(spec, {"lr": base * _positive(f"groups.{name}", scale), "groups": None})
-        members[str(name)] = build(own, scope, place)
+        try:
+            members[str(name)] = build(own, scope, place)
+        except SpecError as error:
+            raise error.adding(f" (in group {name})") from None
     first = next(iter(members.values()))
     return Grouped(body=first, members=members, lr=first.lr)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
@@ -21,6 +22,9 @@ from lrsched_cli.show.terminal import sparkline
 LIBRARIES = ("canonical", *DIALECTS, "all")
 #: A run long enough for every kind to show its shape.
 TICKS, WIDTH = 100, 16
+#: The longest name that words have room beside.
+LONGEST_BESIDE = 20
+HINT = "lrsched show KIND explains one; lrsched plot KIND draws it."
 
 
 def command(args: list[str]) -> Any:
@@ -80,6 +84,12 @@ def _to_terminal(kinds: Mapping[str, type[Schedule]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    console = Console(force_terminal=has_colour(sys.stdout))  # without colour, without bold too
+    if max(map(len, kinds)) > LONGEST_BESIDE:
+        for name, kind in kinds.items():
+            console.print(_stacked(name, kind, console.width))
+        console.print(HINT)
+        return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     table.add_column("kind", no_wrap=True)
     table.add_column("curve", no_wrap=True, style="cyan")
@@ -93,6 +103,17 @@ def _to_terminal(kinds: Mapping[str, type[Schedule]]) -> None:
             curve_of(kind, has_unicode(sys.stdout)),
             Text.assemble(kind.__doc__ or "", "\n", (kind.formula, "dim")),
         )
-    console = Console(force_terminal=has_colour(sys.stdout))  # without colour, without bold too
     console.print(table)
-    console.print(Text("lrsched show KIND explains one; lrsched plot KIND draws it.", style="dim"))
+    console.print(HINT, style="dim")
+
+
+def _stacked(name: str, kind: type[Schedule], width: int) -> Any:
+    """A kind whose name is too long to have words beside it: its curve, and the words below."""
+    from rich.text import Text
+
+    curve = curve_of(kind, has_unicode(sys.stdout))
+    text = Text.assemble((f" {name}", "bold"), " " * max(width - len(name) - WIDTH - 3, 1), (curve, "cyan"))
+    for words, style in ((kind.__doc__ or "", ""), (kind.formula, "dim")):
+        told = textwrap.fill(words, width - 6, break_long_words=False, break_on_hyphens=False)
+        text.append("\n" + textwrap.indent(told, "   "), style)
+    return text

@@ -8,7 +8,6 @@ rate that others have changed.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
@@ -17,75 +16,15 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
+from lrsched_cli.dialects.foreign import Failing
 from lrsched_cli.errors import SpecError, must
-from lrsched_cli.run import Scope
-from lrsched_cli.schedules.base import Schedule
-from lrsched_cli.schedules.parameters import REQUIRED, FromRun, Param, param, params_of
+from lrsched_cli.schedules.parameters import param, params_of
 from lrsched_cli.schedules.ticks import CHUNK, Array, Ticks, Times, written
 
 TORCH = "torch.optim.lr_scheduler"
 
 #: A rate that needs every rate before it is computed this far.
 LONGEST_RECURSION = 10_000_000
-
-#: What momentum means to each optimizer of torch.optim that has it; the others have none.
-MOMENTUM = {"sgd": "momentum", "rmsprop": "momentum", "muon": "momentum"} | dict.fromkeys(
-    ("adam", "adamw", "adamax", "nadam", "radam", "sparseadam"), "beta1"
-)
-OPTIMIZERS = (*MOMENTUM, "adadelta", "adafactor", "adagrad", "asgd", "lbfgs", "rprop")
-
-
-def optimizer_param() -> Any:
-    return param("choice", "sgd", "Optimizer of torch.optim: says what momentum means.", choices=OPTIMIZERS)
-
-
-@dataclass(frozen=True)
-class PerGroup(Param):
-    """A parameter that may be a list with one value for each parameter group, of which there is one."""
-
-    def read(self, name: str, value: Any, scope: Scope | None) -> Any:
-        if isinstance(value, (list, tuple)):
-            if len(value) != 1:
-                message = f"must have the same length as optimizer.param_groups, which is 1, got {len(value)} values"
-                raise SpecError(message, parameter=name)
-            (value,) = value
-        return super().read(name, value, scope)
-
-
-@dataclass(frozen=True)
-class AnyTicks(Param):
-    """A list of ticks that may be any numbers, as torch takes them."""
-
-    def read(self, name: str, value: Any, scope: Scope | None) -> Any:
-        if isinstance(value, FromRun):
-            return value
-        if isinstance(value, (str, dict)) or not isinstance(value, Sequence):
-            raise must(name, self.condition, value)
-        one = Param("ticks", self.help)
-        items = tuple(one.read(name, item, scope) for item in value)
-        if not any(isinstance(item, FromRun) for item in items):
-            return items
-        return FromRun(str(list(value)), lambda later: self.read(name, value, later))
-
-
-def per_group(type: str, default: Any, help: str) -> Any:
-    return _field(PerGroup(type, help, optional=default is None, grouped=True), default)
-
-
-def any_ticks(default: Any, help: str) -> Any:
-    return _field(AnyTicks("durations", help), default)
-
-
-def _field(declared: Param, default: Any) -> Any:
-    metadata = {"param": declared}
-    if default is REQUIRED:
-        return dataclasses.field(metadata=metadata)
-    return dataclasses.field(default=default, metadata=metadata)
-
-
-def is_whole(value: float) -> bool:
-    """Whether a clock that counts 0, 1, 2, ... can ever stand at the value, its sign aside."""
-    return math.isfinite(value) and value == math.floor(value)
 
 
 class Step(NamedTuple):
@@ -97,13 +36,6 @@ class Step(NamedTuple):
 
     def __call__(self, rate: Any) -> Any:
         return self.scale * (rate - self.center) + self.to
-
-
-class Failure(NamedTuple):
-    """The tick at which torch raises, and why."""
-
-    tick: int
-    reason: str
 
 
 @dataclass
@@ -127,7 +59,7 @@ class Group:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TorchSchedule(Schedule):
+class TorchSchedule(Failing):
     """One class of torch, alone on an optimizer whose learning rate is ``lr``."""
 
     #: Whether its step sets the rate, whatever the rate was.
@@ -145,20 +77,6 @@ class TorchSchedule(Schedule):
             for item in value if isinstance(value, tuple) else (value,):
                 if isinstance(item, float) and math.isnan(item):
                     raise must(name, "a number", item)
-
-    @property
-    def failure(self) -> Failure | None:
-        """Where torch raises, if it ever does."""
-        return None
-
-    @property
-    def last_tick(self) -> int | None:
-        return None if self.failure is None else self.failure.tick - 1
-
-    def require(self, tick: int) -> None:
-        if not self.unresolved and self.failure is not None and tick >= self.failure.tick:
-            raise SpecError(f"{self.kind} raises in torch at tick {self.failure.tick}: {self.failure.reason}")
-        super().require(tick)
 
     # What it does to a rate that others change too. Clocks are those of the scheduler itself (``last_epoch``).
 

@@ -11,7 +11,9 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from lrsched_cli.dialects.torch_base import TORCH, Failure, Group, TorchSchedule, any_ticks, optimizer_param
+from lrsched_cli.dialects.foreign import Failure
+from lrsched_cli.dialects.parameters import any_ticks, optimizer_param
+from lrsched_cli.dialects.torch_base import TORCH, Group, TorchSchedule
 from lrsched_cli.dialects.torch_cycle import CosineAnnealingWarmRestarts, CyclicLR, OneCycleLR, ReduceLROnPlateau
 from lrsched_cli.dialects.torch_decay import (
     ConstantLR,

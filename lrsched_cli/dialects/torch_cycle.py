@@ -12,21 +12,15 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from lrsched_cli.dialects.torch_base import (
-    MOMENTUM,
-    TORCH,
-    Failure,
-    Group,
-    TorchSchedule,
-    optimizer_param,
-    per_group,
-)
+from lrsched_cli.dialects.foreign import Failure
+from lrsched_cli.dialects.parameters import optimizer_param, per_group
+from lrsched_cli.dialects.plateau import ReduceOnPlateau
+from lrsched_cli.dialects.torch_base import TORCH, Group, TorchSchedule
 from lrsched_cli.errors import SpecError, must
 from lrsched_cli.schedules.base import Mark, Schedule, next_of, next_periodic
 from lrsched_cli.schedules.cycle import Follow
 from lrsched_cli.schedules.expression import CompiledExpression, compile_expression
-from lrsched_cli.schedules.metric import MetricDriven, reductions
-from lrsched_cli.schedules.parameters import REQUIRED, param
+from lrsched_cli.schedules.parameters import MOMENTUM, REQUIRED, param
 from lrsched_cli.schedules.ticks import (
     Array,
     Times,
@@ -355,40 +349,8 @@ class OneCycleLR(Cycling):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReduceLROnPlateau(MetricDriven):
+class ReduceLROnPlateau(ReduceOnPlateau):
     """The rate is cut where a metric stops improving."""
 
     kind = "torch.ReduceLROnPlateau"
-    formula = "lr * factor after more than patience bad epochs in a row, no lower than min_lr"
     source = f"{TORCH}.ReduceLROnPlateau"
-
-    lr: float = param("number", 0.1, "The optimizer's learning rate.")
-    mode: str = param("choice", "min", "Whether the metric should fall or rise.", choices=("min", "max"))
-    factor: float = param("number", 0.1, "Factor of the rate at a cut.", lt=1)
-    patience: float = param("ticks", 10, "Bad epochs that are waited for before a cut.")
-    threshold: float = param("number", 1e-4, "How much better counts as better.")
-    threshold_mode: str = param("choice", "rel", "Whether threshold is a part of the best.", choices=("rel", "abs"))
-    cooldown: float = param("ticks", 0, "Epochs after a cut in which none is bad.")
-    min_lr: float = per_group("number", 0.0, "The floor.")
-    eps: float = param("number", 1e-8, "A cut smaller than this is not made.")
-    metrics: tuple[float, ...] | None = param(
-        "metrics", None, "The metric of every tick: numbers, or FILE:COLUMN.", length="epoch"
-    )
-
-    @cached_property
-    def _table(self) -> tuple[Array, Array]:
-        return reductions(
-            self.metrics or (),
-            self.lr,
-            mode=self.mode,
-            factor=self.factor,
-            patience=math.floor(self.patience),
-            threshold=self.threshold,
-            threshold_mode=self.threshold_mode,
-            cooldown=math.ceil(self.cooldown),
-            min_lr=self.min_lr,
-            eps=self.eps,
-        )
-
-    def notes(self, total: int) -> tuple[str, ...]:
-        return super().notes(total) if self.metrics else ("without metrics nothing is ever cut: the rate is constant",)

@@ -11,17 +11,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lrsched_cli.dialects.torch_base import (
-    TORCH,
-    Chainable,
-    Failure,
-    Recursion,
-    Step,
-    TorchSchedule,
-    any_ticks,
-    is_whole,
-    per_group,
-)
+from lrsched_cli.dialects.foreign import Failure
+from lrsched_cli.dialects.parameters import any_ticks, is_whole, per_group
+from lrsched_cli.dialects.torch_base import TORCH, Chainable, Recursion, Step, TorchSchedule
 from lrsched_cli.schedules.base import Mark, next_of
 from lrsched_cli.schedules.decay import next_multiple
 from lrsched_cli.schedules.expression import CompiledExpression, compile_expression

@@ -14,7 +14,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from lrsched_cli.dialects.torch_base import Chainable, Failure, Group, Recursion, Step, TorchSchedule
+from lrsched_cli.dialects.foreign import Failure
+from lrsched_cli.dialects.torch_base import Chainable, Group, Recursion, Step, TorchSchedule
 from lrsched_cli.dialects.torch_cycle import CosineAnnealingWarmRestarts, Cycling
 from lrsched_cli.errors import SpecError
 from lrsched_cli.schedules.ticks import Array, Times, filled, piecewise, written

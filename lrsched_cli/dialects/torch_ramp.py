@@ -10,7 +10,9 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from lrsched_cli.dialects.torch_base import TORCH, Chainable, Failure, Group, Recursion, Step, is_whole, per_group
+from lrsched_cli.dialects.foreign import Failure
+from lrsched_cli.dialects.parameters import is_whole, per_group
+from lrsched_cli.dialects.torch_base import TORCH, Chainable, Group, Recursion, Step
 from lrsched_cli.errors import must
 from lrsched_cli.schedules.base import Mark, next_of
 from lrsched_cli.schedules.decay import next_multiple

@@ -63,6 +63,10 @@ class Schedule:
         if not self.unresolved:
             self.check()
 
+    def __getstate__(self) -> dict[str, Any]:
+        # What was worked out on the way, such as a compiled expression, need not be picklable, nor kept.
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
     def check(self) -> None:
         """Refuse what no single parameter shows; called once every parameter is known. Raises ``SpecError``."""
 
@@ -351,6 +355,6 @@ def next_periodic(offsets: Sequence[float], period: float, t: Array) -> Array:
 
 
 def refuse_above(name: str, value: float, limit_name: str, limit: float) -> None:
-    """Refuse a floor above the rate that is meant to decay to it."""
-    if value > limit:
+    """Refuse a floor above the rate that is meant to decay to it; what a product of the two is rounded by is none."""
+    if value > limit * (1 + 1e-12):
         raise SpecError(f"must be <= {limit_name} {shown(limit)}, got {shown(value)}", parameter=name)

@@ -6,7 +6,7 @@ import ast
 import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, reduce
 from typing import Any, ClassVar
 
@@ -80,7 +80,8 @@ def compile_expression(
         names = [arguments[0], *names[1:]]
         tree = tree.body
     builder = _Builder(text, names, {**CONSTANTS, **(constants or {})}, parameter)
-    return CompiledExpression(text, names[0], builder.part(tree), tuple(builder.breaks), parameter)
+    known = dict(constants or {})
+    return CompiledExpression(text, names[0], builder.part(tree), tuple(builder.breaks), parameter, known)
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ class CompiledExpression:
     part: Part
     breaks: tuple[tuple[float, float], ...]
     parameter: str
+    constants: Mapping[str, float] = field(default_factory=dict)
 
     def __call__(self, t: Any) -> Array:
         """The values at ``t``; raises ``SpecError`` where one is not a finite number."""

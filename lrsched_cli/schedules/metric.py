@@ -239,24 +239,24 @@ class Greedy(MetricDriven):
     source = "transformers.optimization.GreedyLR"
 
     factor: float = param("number", 0.95, "Factor of each cut; a raise divides by it.", gt=0, lt=1)
-    patience: int = param("integer", 10, "Ticks of one sign that are tolerated.", ge=0)
+    patience: float = param("integer", 10, "Ticks of one sign that are tolerated.", ge=0)
     threshold: float = param("number", 1e-6, "How much better counts as better.", ge=0)
     threshold_mode: str = param("choice", "abs", "Of the best metric, or absolute.", choices=("rel", "abs"))
-    cooldown: int = param("integer", 0, "Ticks after a cut in which nothing counts.", ge=0)
-    warmup: int = param("integer", 0, "Ticks after a raise in which nothing counts.", ge=0)
+    cooldown: float = param("integer", 0, "Ticks after a cut in which nothing counts.", ge=0)
+    warmup: float = param("integer", 0, "Ticks after a raise in which nothing counts.", ge=0)
     min_lr: float = param("number", 1e-3, "The floor of cuts.", ge=0)
     max_lr: float = param("number", 1.0, "The ceiling of raises.", gt=0)
     eps: float = param("number", 1e-8, "Smaller changes of the rate are not made.", ge=0)
     smooth: bool = param("bool", False, "Judge the mean of the last `window_size` metrics.")
-    window_size: int = param("integer", 50, "Metrics in that mean.", ge=1)
-    reset_start: int = param("integer", 500, "Cuts at the floor until everything starts over.", ge=0)
+    window_size: float = param("integer", 50, "Metrics in that mean.", ge=1)
+    reset_start: float = param("integer", 500, "Cuts at the floor until everything starts over.", ge=0)
     metrics: Any = _metrics_param(example_metrics(40, lambda t: 1e6 - t))
 
     @cached_property
     def _table(self) -> tuple[Array, Array]:
-        state = _GreedyState(self)
+        state = GreedyState(self)
         ticks, rates = [], [self.lr]
-        for at, metric in enumerate(_smoothed(self.metrics, self.window_size if self.smooth else 1)):
+        for at, metric in enumerate(self.metrics):
             state.step(metric)
             if state.lr != rates[-1]:
                 ticks.append(at + 1.0)
@@ -264,35 +264,44 @@ class Greedy(MetricDriven):
         return np.array(ticks), np.array(rates)
 
 
-def _smoothed(metrics: Sequence[float], window: int) -> Iterator[float]:
+class _Mean:
     """The mean of each metric and those before it, ``window`` of them at most."""
-    recent: deque[float] = deque(maxlen=window)
-    total = 0.0
-    for metric in metrics:
-        oldest = recent[0] if len(recent) == window else 0.0
-        recent.append(metric)
-        total = total + metric - oldest
-        yield total / len(recent) if window > 1 else metric
+
+    def __init__(self, window: float) -> None:
+        self.window = window
+        self.recent: deque[float] = deque()
+        self.total = 0.0
+
+    def __call__(self, metric: float) -> float:
+        self.recent.append(metric)
+        self.total += metric
+        if len(self.recent) > self.window:
+            self.total -= self.recent.popleft()
+        return self.total / len(self.recent)
 
 
-class _GreedyState:
+class GreedyState:
     """Where the rule of a :class:`Greedy` stands; it must be told every metric in turn."""
 
     def __init__(self, rule: Greedy) -> None:
         self.rule = rule
         self.lr = rule.lr
-        self.resets_in = rule.reset_start
+        self.resets_in: float = rule.reset_start
         self.start_over()
-        relative = 1 - rule.threshold
-        self.slack = _slack(rule.threshold, rule.threshold_mode, relative if rule.mode == "min" else 2 - relative)
+        relative = 1 - rule.threshold if rule.mode == "min" else 1 + rule.threshold
+        self.slack = _slack(rule.threshold, rule.threshold_mode, relative)
 
     def start_over(self) -> None:
-        self.best, self.bad, self.good, self.wait = math.inf, 0, 0, 0
+        self.best, self.bad, self.good = math.inf, 0, 0
+        self.wait: float = 0
+        self.mean = _Mean(self.rule.window_size) if self.rule.smooth else None
 
     def step(self, metric: float) -> None:
         rule = self.rule
+        if self.mean is not None:
+            metric = self.mean(metric)
         loss = metric if rule.mode == "min" else -metric
-        if self.wait:
+        if self.wait > 0:
             self.wait -= 1
             self.bad = self.good = 0
             return

@@ -16,6 +16,12 @@ from lrsched_cli.run import MAX_TICKS, Duration, Scope, is_number
 #: The default of a parameter that must be given.
 REQUIRED = dataclasses.MISSING
 
+#: What momentum means to each optimizer of torch.optim that has it; the others have none.
+MOMENTUM = {"sgd": "momentum", "rmsprop": "momentum", "muon": "momentum"} | dict.fromkeys(
+    ("adam", "adamw", "adamax", "nadam", "radam", "sparseadam"), "beta1"
+)
+OPTIMIZERS = (*MOMENTUM, "adadelta", "adafactor", "adagrad", "asgd", "lbfgs", "rprop")
+
 
 @dataclass(frozen=True)
 class FromRun:

@@ -16,6 +16,7 @@ from lrsched_cli.errors import SpecError, must
 from lrsched_cli.experiment import DEFAULTS, Experiment
 from lrsched_cli.run import Clock, Run
 from lrsched_cli.schedules.base import Schedule
+from lrsched_cli.schedules.parameters import params_of
 from lrsched_cli.schedules.ticks import Array
 from lrsched_cli.spec import clock_of, overlaid
 from lrsched_cli.trace import Trace
@@ -91,7 +92,7 @@ def plan(entries: Sequence[Entry], experiment: Experiment, folder: Path = Path()
     if model.factory is not None:
         model = model.measured(data.split((experiment.seeds or (0,))[0]).train.x[:2])
     model.outputs_for(data.classes)  # refuses too few
-    flat = [_moved(entry.overlaid({}, Run()), experiment, data) for entry in entries]
+    flat = [_moved(_stepped(entry.overlaid({}, Run()), experiment), experiment, data) for entry in entries]
     batching = _batching(flat, data)
     _refuse_lone_samples(model, batching)
     runs, traces, notes = _runs(flat, experiment, batching, data)
@@ -118,6 +119,13 @@ def _whole(entries: Sequence[Entry], given: Experiment, folder: Path) -> tuple[E
         whole = replace(whole, weight_decay=WEIGHT_DECAY.get(str(whole.optimizer), 0.0))
     whole.check()
     return whole, base
+
+
+def _stepped(entry: Entry, experiment: Experiment) -> Entry:
+    """An entry that knows which optimizer it is stepped with, where its kind asks and it does not say."""
+    if entry.kind is None or "optimizer" not in params_of(entry.kind) or "optimizer" in entry.spec:
+        return entry
+    return replace(entry, spec=overlaid(entry.spec, {"optimizer": experiment.optimizer}))
 
 
 def _moved(entry: Entry, experiment: Experiment, data: Data) -> Entry:

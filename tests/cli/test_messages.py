@@ -45,7 +45,14 @@ schedules:
         ("table p.yaml:", "p.yaml: has no entry ''"),
         ("show stpe", "unknown kind stpe (did you mean step?); lrsched list all shows every one"),
         ("show", "Missing argument 'kind'."),
-        ("list torhc", "unknown library torhc (did you mean torch?); known are canonical, torch, all"),
+        (
+            "list torhc",
+            (
+                "unknown library torhc (did you mean torch?); known are canonical, torch, transformers, timm, optax, "
+                "keras, deepspeed, composer, fairseq, megatron, torchtitan, ignite, pytorch_optimizer, "
+                "pytorch_warmup, d2l, lrsched, all"
+            ),
+        ),
         ("list --format xml", "--format must be table or json, got 'xml'"),
         # Values.
         ("table step --gamma -1", "step: gamma must be > 0, got -1"),
