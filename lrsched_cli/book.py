@@ -1,9 +1,12 @@
-"""A file of schedules: its entries, the run they share, and the overrides that a command line lays over them."""
+"""A file of schedules: its entries, the run they share, and the overrides that a command line lays over them.
+
+A configuration of another program is a file of one entry, read by ``configs``.
+"""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,16 +24,29 @@ from lrsched_cli.trace import Trace
 FILE_KEYS = ("run", "lr", "defaults", "schedules", *EXPERIMENT_FIELDS)
 STDIN = "<stdin>"
 
+#: The language of a file that is neither YAML nor JSON, by its ending, and of a format where there is no file's name.
+LANGUAGES = {".toml": "toml", ".py": "python"}
+WRITTEN_IN = {"torchtitan": "toml", "nanogpt": "python"}
+#: What completes an entry of another program's configuration, out of the run and the parameters that a command line
+#: says: the entry's spec, its run, and what a reader of its rates should know.
+Planner = Callable[[Run, Mapping[str, Any]], tuple[Mapping[str, Any], Run, tuple[str, ...]]]
+
 
 @dataclass(frozen=True)
 class Entry:
-    """One schedule as it was written, with the run it is meant for; nothing is built until a trace is asked for."""
+    """One schedule as it was written, with the run it is meant for; nothing is built until a trace is asked for.
+
+    One of another program's configuration may wait for the command line, with ``plan``: its ``spec`` is then what the
+    file alone gives. ``notes`` are what a reader of its rates should know.
+    """
 
     name: str
     spec: Mapping[str, Any]
     run: Run = field(default_factory=Run)
     place: Place = field(default_factory=Place)
     experiment: Experiment = field(default_factory=Experiment)
+    notes: tuple[str, ...] = ()
+    plan: Planner | None = None
 
     @property
     def kind(self) -> type[Schedule] | None:
@@ -40,6 +56,8 @@ class Entry:
 
     def overlaid(self, values: Mapping[str, Any], run: Run) -> Entry:
         """This entry with parameters replaced, and a run laid over its own."""
+        if self.plan is not None:
+            return self._planned(run, values).overlaid(values, Run(lr=run.lr))
         spec = overlaid(self.spec, values) if values else self.spec
         if run.lr is not None and "lr" in self.spec:
             spec = overlaid(spec, {"lr": run.lr})
@@ -49,8 +67,33 @@ class Entry:
             return replace(self, spec=overlaid(spec, {"run": None}), run=whole)
         return replace(self, spec=spec, run=run.over(self.run))
 
+    def _planned(self, run: Run, values: Mapping[str, Any]) -> Entry:
+        """This entry complete, so that it waits for nothing any more."""
+        assert self.plan is not None
+        try:
+            spec, whole, notes = self.plan(run, values)
+        except SpecError as error:
+            raise error.locate(file=self.place.file) from None
+        return replace(self, spec=spec, run=whole, notes=(*self.notes, *notes), plan=None)
+
+    def altered(self, keys: list[str], value: Any, assignment: str) -> Entry:
+        """This entry with a value replaced that ``keys`` lead to."""
+        spec = _replaced(self.spec, keys, value, assignment)
+        plan = self.plan
+        if plan is None:
+            return replace(self, spec=spec)
+
+        def altered(run: Run, values: Mapping[str, Any]) -> tuple[Mapping[str, Any], Run, tuple[str, ...]]:
+            said = {keys[0]: value} if len(keys) == 1 else {}
+            planned, whole, notes = plan(run, {**said, **values})
+            return _replaced(planned, keys, value, assignment), whole, notes
+
+        return replace(self, spec=spec, plan=altered)
+
     def trace(self) -> Trace:
         """Build it and simulate it on its run; raises ``SpecError`` saying where it was written."""
+        if self.plan is not None:
+            return self._planned(Run(), {}).trace()
         return trace_of(self.spec, self.run, self.place, self.name)
 
 
@@ -62,12 +105,14 @@ class Book(Mapping[str, Schedule]):
     run: the run that the file gives, as a :class:`~lrsched_cli.run.Run`.
     entries: what was written, by name.
     name: what errors call the file.
+    form: the name of the format that it is read as; ``lrsched`` is our own.
     """
 
-    def __init__(self, name: str, run: Run, entries: Mapping[str, Entry]) -> None:
+    def __init__(self, name: str, run: Run, entries: Mapping[str, Entry], form: str = "lrsched") -> None:
         self.name = name
         self.run = run
         self.entries = dict(entries)
+        self.form = form
         self._traces: dict[str, Trace] = {}
 
     def __getitem__(self, name: str) -> Schedule:
@@ -93,42 +138,58 @@ class Book(Mapping[str, Schedule]):
 
 
 def load(path: str | Path) -> Book:
-    """Read a file of schedules; raises ``SpecError`` with file and line on bad input.
+    """Read a file of schedules, or another program's configuration; raises ``SpecError`` with file and line.
 
     Every entry is checked, so that a mistake in one is found before another is used.
     """
-    from lrsched_cli.document import load_file
-
     if not isinstance(path, (str, Path)):
         raise must("path", "a file's name", path)
-    path = Path(path)
-    book = book_of(load_file(path, str(path)), str(path), path.parent)
+    book = read_book(Path(path))
     for name in book:
         book.trace(name)
     return book
 
 
-def read_book(path: Path) -> Book:
-    """Read a file of schedules without building any of them."""
-    from lrsched_cli.document import load_file
+def read_book(path: Path, form: str | None = None) -> Book:
+    """Read a file of schedules without building any of them; ``form`` is the format to read another's file as."""
+    from lrsched_cli.document import MAX_BYTES, load_file
 
-    return book_of(load_file(path, str(path)), str(path), path.parent)
+    name, language = str(path), LANGUAGES.get(path.suffix)
+    if language is None:
+        return book_of(load_file(path, name), name, path.parent, form)
+    from lrsched_cli.configs.detect import parse
+    from lrsched_cli.metrics import read_file
+
+    return book_of(parse(read_file(path, name, MAX_BYTES), name, language), name, path.parent, form)
 
 
-def read_stream(stream: BinaryIO) -> Book:
+def read_stream(stream: BinaryIO, form: str | None = None) -> Book:
     """Read schedules from a stream such as standard input."""
-    from lrsched_cli.document import load_stream
+    language = WRITTEN_IN.get(form or "")
+    if language is None:
+        from lrsched_cli.document import load_stream
 
-    return book_of(load_stream(stream, STDIN), STDIN, Path())
+        return book_of(load_stream(stream, STDIN), STDIN, Path(), form)
+    from lrsched_cli.configs.detect import parse
+    from lrsched_cli.document import MAX_BYTES
+    from lrsched_cli.metrics import read_stream as read_bytes
+
+    return book_of(parse(read_bytes(stream, STDIN, MAX_BYTES), STDIN, language), STDIN, Path(), form)
 
 
-def book_of(document: Any, name: str, folder: Path) -> Book:
-    """A document as a book: ``schedules:`` with what they share, or a single entry by itself."""
+def book_of(document: Any, name: str, folder: Path, form: str | None = None) -> Book:
+    """A document as a book: ``schedules:`` with what they share, a single entry by itself, or one of another program.
+
+    ``form`` says how a document is read that is not our own; without it, its keys tell.
+    """
     if not isinstance(document, Mapping):
         raise SpecError(f"must hold schedules: as a mapping of names to entries, got {shown(document)}", file=name)
     if "schedules" not in document and document.keys() & {"kind", "sequence", "product"}:
         stem = "schedule" if name == STDIN else Path(name).stem
         return Book(name, Run(), {stem: Entry(stem, document, Run(), Place(stem, name, folder))})
+    other = _of_other(document, name, folder, form)
+    if other is not None:
+        return other
     lines = getattr(document, "lines", {})
     for key in document:
         if key not in FILE_KEYS:
@@ -154,6 +215,31 @@ def book_of(document: Any, name: str, folder: Path) -> Book:
             wrong = SpecError(f"must be a mapping such as {{kind: cosine}}, got {shown(entry.spec)}", entry=entry.name)
             raise wrong.locate(file=name, line=getattr(schedules, "lines", {}).get(entry.name))
     return Book(name, run, entries)
+
+
+def _of_other(document: Mapping[str, Any], name: str, folder: Path, form: str | None) -> Book | None:
+    """The book of another program's configuration; None where a document is meant to be our own."""
+    if "schedules" in document or form == "lrsched":
+        return None
+    from lrsched_cli.configs import detect
+
+    form = form or detect.told(document, name)
+    if form is None:
+        if all(key in FILE_KEYS or _like_schedules(key, value) for key, value in document.items()):
+            return None
+        detect.refuse_unknown(document, name)
+    assert form is not None
+    reading = detect.read(document, name, form)
+    stem = "schedule" if name == STDIN else Path(name).stem
+    entry = Entry(stem, reading.spec, Run(), Place(stem, name, folder), plan=reading.plan)
+    return Book(name, Run(), {stem: entry}, form)
+
+
+def _like_schedules(key: Any, value: Any) -> bool:
+    """Whether a key is ``schedules`` mistyped: it is near, and holds entries."""
+    entries = value.values() if isinstance(value, Mapping) else ()
+    shaped = any(isinstance(entry, Mapping) and entry.keys() & {"kind", "sequence", "product"} for entry in entries)
+    return shaped and bool(nearest(str(key), ["schedules"]))
 
 
 def _experiment_of(document: Mapping[str, Any], name: str) -> Experiment:
@@ -200,9 +286,8 @@ def set_value(book: Book, assignment: str) -> Book:
         raise SpecError(f"must be NAME.PARAM=VALUE, got {shown(assignment)}; {told}", parameter="--set")
     keys = path[len(name) + 1 :].split(".")
     value = load_text(text, "--set") if text.strip() else None
-    entry = book.entry(name)
-    spec = _replaced(entry.spec, keys, value, assignment)
-    return Book(book.name, book.run, {**book.entries, name: replace(entry, spec=spec)})
+    entry = book.entry(name).altered(keys, value, assignment)
+    return Book(book.name, book.run, {**book.entries, name: entry}, book.form)
 
 
 def _replaced(container: Any, keys: list[str], value: Any, assignment: str) -> Any:

@@ -63,7 +63,22 @@ def line_of(container: Any, key: Any) -> int | None:
 def load_file(path: Path, name: str | None = None) -> Any:
     """The YAML document in a regular file; ``name`` is what errors call it, the path unless given."""
     name = str(path) if name is None else name
-    return load_text(read_file(path, name, MAX_BYTES), name)
+    data = read_file(path, name, MAX_BYTES)
+    if path.suffix == ".json":
+        _refuse_loose_json(decode(data, name), name)
+    return load_text(data, name)
+
+
+def _refuse_loose_json(text: str, name: str) -> None:
+    """Refuse what YAML takes and the program that a JSON file is for does not, such as a comma too many."""
+    import json
+
+    try:
+        json.loads(text.removeprefix("\ufeff"))
+    except json.JSONDecodeError as error:
+        raise SpecError(f"is not valid JSON: {error.msg}", file=name, line=error.lineno) from None
+    except (RecursionError, ValueError):
+        pass  # the bounds of a document have words of their own for it
 
 
 def load_stream(stream: BinaryIO, name: str = "<stdin>") -> Any:
@@ -76,6 +91,8 @@ def load_text(data: bytes | str, name: str) -> Any:
     if len(data) > MAX_BYTES:
         raise SpecError(f"is larger than {MAX_BYTES >> 20} MB", file=name)
     text = data if isinstance(data, str) else decode(data, name)
+    if text.lstrip()[:1] in ("{", "["):
+        text = _PAIR.sub(_paired, text)
     try:
         value = _Builder(name).build(_compose(text)).value
         if value is None:
@@ -87,6 +104,16 @@ def load_text(data: bytes | str, name: str) -> Any:
 
 # What YAML admits no character of: both parsers refuse these too, but neither says on which line.
 _CONTROL = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# How JSON writes a character beyond 16 bits, which YAML does not: the escapes of its two halves, each after an even
+# number of backslashes.
+_PAIR = re.compile(r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
+
+
+def _paired(match: re.Match[str]) -> str:
+    high, low = int(match[2], 16), int(match[3], 16)
+    return f"{match[1]}{chr(0x10000 + ((high - 0xD800) << 10) + low - 0xDC00)}"
+
+
 _STANDARD = "tag:yaml.org,2002:"
 _MERGE = _STANDARD + "merge"
 _NAMES: dict[type, str] = {yaml.MappingNode: "a mapping", yaml.SequenceNode: "a list", yaml.ScalarNode: "a value"}

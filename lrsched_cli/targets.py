@@ -15,7 +15,7 @@ from lrsched_cli.schedules import ALIASES, CANONICAL
 
 #: Where entries are looked for that are named without a file.
 DEFAULT_FILE = Path("schedules.yaml")
-SUFFIXES = (".yaml", ".yml", ".json")
+SUFFIXES = (".yaml", ".yml", ".json", ".toml", ".py")
 #: The examples that come with the package, a file each; in an installed package beside the starter of ``lrsched init``.
 EXAMPLES = Path(__file__).parent / "examples"
 
@@ -40,10 +40,11 @@ def read_example(name: str) -> Book:
     return book_of(load_file(example_file(name), name), name, Path())
 
 
-def find_targets(words: Sequence[str], assignments: Sequence[str] = ()) -> list[Entry]:
+def find_targets(words: Sequence[str], assignments: Sequence[str] = (), form: str | None = None) -> list[Entry]:
     """The entries that the words stand for, in order; with no words those of ``./schedules.yaml``.
 
-    Raises ``SpecError`` where a word is nothing that is known, naming what is nearest.
+    ``form`` names the format that files are read as, where they are not our own. Raises ``SpecError`` where a word is
+    nothing that is known, naming what is nearest.
     """
     if not words:
         if not DEFAULT_FILE.exists():
@@ -51,12 +52,13 @@ def find_targets(words: Sequence[str], assignments: Sequence[str] = ()) -> list[
                 "name a kind or a file, or run it where there is a schedules.yaml; lrsched list shows the kinds"
             )
         words = [str(DEFAULT_FILE)]
-    books = _Books(assignments)
+    books = _Books(assignments, form)
     found: list[Entry] = []
     for word in words:
         found += _find(word, books)
     if assignments and not books.used:
         raise SpecError("changes entries of a file, and no file is named", parameter="--set")
+    books.refuse_unused()
     return _distinct(found)
 
 
@@ -95,15 +97,20 @@ def _is_file(word: str) -> bool:
 class _Books:
     """The files and the examples that words name, each read once, with the assignments carried out where it is used."""
 
-    def __init__(self, assignments: Sequence[str]) -> None:
+    def __init__(self, assignments: Sequence[str], form: str | None) -> None:
+        if form is not None:
+            from lrsched_cli.configs.detect import check_name
+
+            check_name(form)
         self.assignments = assignments
+        self.form = form
         self.used: dict[str, Book] = {}
         self._read: dict[str, Book] = {}
 
     def read(self, word: str) -> Book:
         """A book as it is written."""
         if word not in self._read:
-            self._read[word] = _book(word)
+            self._read[word] = _book(word, self.form)
         return self._read[word]
 
     def __getitem__(self, word: str) -> Book:
@@ -114,13 +121,21 @@ class _Books:
             self.used[word] = book
         return self.used[word]
 
+    def refuse_unused(self) -> None:
+        """Refuse a format that none of the files was read as."""
+        if self.form is None or any(book.form == self.form for book in self.used.values()):
+            return
+        own = ", ".join(self.used)
+        told = f"says how a file is read, and {own} is lrsched's own" if own else "says how a file is read: name one"
+        raise SpecError(told, parameter="--as")
 
-def _book(word: str) -> Book:
+
+def _book(word: str, form: str | None) -> Book:
     if word == "-":
         if sys.stdin is None:
             raise SpecError("standard input is closed")
-        return read_stream(sys.stdin.buffer)
-    return read_book(Path(word)) if _is_file(word) else read_example(word)
+        return read_stream(sys.stdin.buffer, form)
+    return read_book(Path(word), form) if _is_file(word) else read_example(word)
 
 
 def _distinct(entries: list[Entry]) -> list[Entry]:
@@ -148,7 +163,7 @@ def complete(incomplete: str) -> list[str]:
         with contextlib.suppress(SpecError):  # a broken file must not break completion
             names += list(read_book(DEFAULT_FILE))
     names += example_names()
-    names += [str(path) for path in sorted(Path().glob("*.y*ml"))]
+    names += [str(path) for pattern in ("*.y*ml", "*.json", "*.toml") for path in sorted(Path().glob(pattern))]
     return [name for name in dict.fromkeys(names) if name.startswith(incomplete)]
 
 

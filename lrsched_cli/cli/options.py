@@ -6,6 +6,8 @@ import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
@@ -14,6 +16,7 @@ from rich.markup import escape
 
 from lrsched_cli.book import Entry
 from lrsched_cli.errors import SpecError, nearest, shown
+from lrsched_cli.kinds import DIALECTS, dialect
 from lrsched_cli.run import RUN_FIELDS, Run
 from lrsched_cli.schedules import CANONICAL
 from lrsched_cli.schedules.base import Schedule
@@ -41,6 +44,8 @@ OPERATOR_HELP = {
     "groups": ("NAME=SCALE,...", "Parameter groups, each with a factor of the base rate."),
 }
 SWITCHES = ("drop_last",)
+#: The option that names the format of a file, and what it takes.
+AS, AS_METAVAR = "--as", "deepspeed|transformers|axolotl|llamafactory|torchtitan|timm|lightning|nanogpt|lrsched"
 #: Options of a verb that mean the same as a kind's parameter of that name: one option sets both.
 SHARED = ("optimizer",)
 
@@ -133,6 +138,11 @@ def run_options() -> Iterator[Option]:
         yield Option(name, (flag_of(name),), help, None if switch else metavar, panel="Run", switch=switch)
 
 
+def file_option() -> Option:
+    help = "Read a file as this program's, where its keys do not tell."
+    return Option("file_form", (AS,), help, AS_METAVAR, panel="Files")
+
+
 def kind_options(entries: Sequence[Entry]) -> Iterator[Option]:
     """The union of the parameters of the entries' kinds, and the operators."""
     owners: dict[str, list[Entry]] = {}
@@ -209,8 +219,8 @@ def command_function(
     wants_help = "--help" in args
     if not words and not (default_file and DEFAULT_FILE.exists()):
         words = list(otherwise)
-    entries = [] if wants_help and not words else find_targets(words, assignments)
-    offered = [*kind_options(entries), *run_options()]
+    entries = [] if wants_help and not words else find_targets(words, assignments, value_of(AS, args, own))
+    offered = [*kind_options(entries), *run_options(), file_option()]
     taken = {flag for option in offered for flag in option.flags}
     refuse_unknown(args, own, offered, entries)
     targets = inspect.Parameter(
@@ -220,7 +230,8 @@ def command_function(
         annotation=Annotated[
             list[str] | None,
             typer.Argument(
-                help="Kinds, files, FILE:ENTRY, entries of ./schedules.yaml, examples, or - for stdin.",
+                help="Kinds, files, FILE:ENTRY, entries of ./schedules.yaml, examples, or - for stdin. A file may be "
+                "a training's configuration, as DeepSpeed or transformers have it: see --as.",
                 autocompletion=complete,
             ),
         ],
@@ -235,6 +246,7 @@ def command_function(
 
     def call(**values: Any) -> None:
         del values["targets"]
+        values.pop("file_form", None)  # was needed before there were options
         mine = {name: values.pop(name) if name in spelled else p.default for name, p in own.items()}
         mine |= {name: values.get(f"kind_{name}") for name in SHARED if name in own and name not in spelled}
         worker(list(laid_over(entries, values)), **mine)
@@ -265,19 +277,15 @@ def laid_over(entries: Sequence[Entry], values: Mapping[str, Any]) -> Iterator[E
 
 def scan(args: Sequence[str], own: Mapping[str, inspect.Parameter]) -> tuple[list[str], list[str]]:
     """The words among the arguments that are no options and no option's value, and the values of ``--set``."""
-    switches = {flag for p in own.values() if get_args(p.annotation)[0] is bool for flag in _split(p)}
-    switches |= {"--help", *(f for name in SWITCHES for f in (flag_of(name), off(flag_of(name))))}
     words: list[str] = []
     assignments: list[str] = []
-    rest = iter(args)
+    rest, libraries = iter(args), _libraries(args)
     for arg in rest:
         if arg == "--":
             words += rest
         elif arg.startswith("-") and arg != "-":
             name, equals, value = arg.partition("=")
-            if name in switches or _is_switch(name):
-                continue
-            if not equals and not (len(name) > 2 and name[1] != "-"):
+            if not equals and not _stands_alone(name, own, libraries):
                 value = next(rest, "")
             if name == "--set":
                 assignments.append(value)
@@ -286,15 +294,54 @@ def scan(args: Sequence[str], own: Mapping[str, inspect.Parameter]) -> tuple[lis
     return words, assignments
 
 
+def value_of(option: str, args: Sequence[str], own: Mapping[str, inspect.Parameter]) -> str | None:
+    """The value of an option among the arguments, the last if it is given twice; None without it."""
+    found, libraries = None, _libraries(args)
+    rest = iter(list(args[: args.index("--")] if "--" in args else args))
+    for arg in rest:
+        name, equals, value = arg.partition("=")
+        if name == option:
+            found = value if equals else next(rest, None)
+        elif arg.startswith("-") and arg != "-" and not equals and not _stands_alone(name, own, libraries):
+            next(rest, None)
+    return found
+
+
+def _libraries(args: Sequence[str]) -> tuple[str, ...]:
+    """The libraries in the order in which their options are looked through: those that the arguments name first."""
+    return tuple(sorted(DIALECTS, key=lambda library: not any(arg.startswith(f"{library}.") for arg in args)))
+
+
+def _stands_alone(name: str, own: Mapping[str, inspect.Parameter], libraries: tuple[str, ...]) -> bool:
+    """Whether an option takes no value, or has it in the same word."""
+    if name[:2] != "--":
+        return len(name) > 2 or any(name in _split(p) for p in own.values() if _is_bool(p))
+    if name == AS or name in [flag_of(other) for other in (*RUN_FIELDS, *OPERATOR_HELP) if other not in SWITCHES]:
+        return False
+    if name in ["--help", *(f for one in SWITCHES for f in (flag_of(one), off(flag_of(one))))]:
+        return True
+    mine = [_is_bool(p) for p in own.values() if name in _split(p)]
+    return any(mine) or _is_switch(name, () if mine else libraries)
+
+
+def _is_bool(parameter: inspect.Parameter) -> bool:
+    return get_args(parameter.annotation)[0] is bool
+
+
 def _split(parameter: inspect.Parameter) -> list[str]:
     return [half for flag in _flags(parameter) for half in flag.split("/")]
 
 
-def _is_switch(flag: str) -> bool:
-    """Whether an option is an on/off parameter of any kind; other libraries' have the names of ours."""
-    name = flag.removeprefix("--no-").removeprefix("--")
-    every = (item for kind in CANONICAL.values() for item in params_of(kind).items())
-    return any(param.type == "bool" and flag_of(known)[2:] == name for known, param in every)
+@cache
+def _is_switch(flag: str, libraries: tuple[str, ...]) -> bool:
+    """Whether an option is an on/off parameter of some kind: of ours, or of the first library that has it at all."""
+    bare = flag.removeprefix("--no-").removeprefix("--")
+    for kinds in chain([CANONICAL], map(dialect, libraries)):
+        every = (item for kind in kinds.values() for item in params_of(kind).items())
+        found = [param.type == "bool" for name, param in every if flag_of(name)[2:] == bare]
+        if found:
+            return any(found)
+    return False
 
 
 def refuse_unknown(
@@ -329,7 +376,6 @@ def explained(worker: Worker, entries: Sequence[Entry]) -> str:
         assert kind is not None
         text += f"\n\n{kind.kind}: {inspect.getdoc(kind)}\n\nrate(t) = {kind.formula}\n\nSource: {kind.source}"
     elif not entries:
-        text += (
-            f"\n\nKinds: {', '.join(CANONICAL)}, and torch's own as torch.NAME. VERB KIND --help shows its parameters."
-        )
+        text += f"\n\nKinds: {', '.join(CANONICAL)}, and other libraries' own as LIBRARY.NAME (lrsched list all)."
+        text += " VERB KIND --help shows its parameters."
     return escape(text)

@@ -36,8 +36,9 @@ def say_about(entries: Sequence[Entry], traces: Sequence[Trace]) -> None:
     for trace in traces:
         say(summary(trace))
     notes = [note for entry in entries for note in entry.run.notes]
-    for trace in traces:
+    for entry, trace in zip(entries, traces, strict=True):
         prefix = f"{trace.name}: " if len(traces) > 1 else ""
+        notes += [f"{prefix}{note}" for note in entry.notes]
         notes += [f"{prefix}{note}" for note in trace.schedule.notes(len(trace))]
     for note in dict.fromkeys(notes):
         say(f"note: {note}")
