@@ -4,6 +4,9 @@
 >>> trace = lrs.simulate({"kind": "torch.StepLR", "lr": 0.1, "step_size": 10}, {"epochs": 30})
 >>> round(float(trace.lr[29]), 6)
 0.001
+
+In training code: ``torch_scheduler``, ``lightning_config``, ``trainer_optimizers`` and ``RateAudit``,
+``keras_schedule``, ``optax_schedule``.
 """
 
 from __future__ import annotations
@@ -13,6 +16,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lrsched_cli.book import Book, load
     from lrsched_cli.errors import SpecError
+    from lrsched_cli.integrations.keras import keras_schedule as keras_schedule
+    from lrsched_cli.integrations.lightning import lightning_config as lightning_config
+    from lrsched_cli.integrations.optax import optax_schedule as optax_schedule
+    from lrsched_cli.integrations.torch import torch_scheduler as torch_scheduler
+    from lrsched_cli.integrations.transformers import RateAudit as RateAudit
+    from lrsched_cli.integrations.transformers import trainer_optimizers as trainer_optimizers
     from lrsched_cli.kinds import KINDS
     from lrsched_cli.run import Run
     from lrsched_cli.schedules.base import Schedule
@@ -21,7 +30,16 @@ if TYPE_CHECKING:
 
 __all__ = ["KINDS", "Book", "Run", "Schedule", "SpecError", "Trace", "__version__", "load", "simulate"]
 
-# The command line imports this package for every --help: what needs NumPy is imported when it is first asked for.
+# The command line imports this package for every --help: what needs NumPy is imported when it is first asked for. So is
+# what needs a training library; as nobody has all of them, `import *` and `dir` leave these out.
+_INTEGRATIONS = {
+    "torch_scheduler": "integrations.torch",
+    "lightning_config": "integrations.lightning",
+    "trainer_optimizers": "integrations.transformers",
+    "RateAudit": "integrations.transformers",
+    "keras_schedule": "integrations.keras",
+    "optax_schedule": "integrations.optax",
+}
 _HOMES = {
     "KINDS": "kinds",
     "Book": "book",
@@ -31,6 +49,7 @@ _HOMES = {
     "Trace": "trace",
     "load": "book",
     "simulate": "spec",
+    **_INTEGRATIONS,
 }
 
 

@@ -20,6 +20,7 @@ SECTIONS = {
     "plateau": "plateau",
     "text": "text",
     "train": "train",
+    "integration": "integration",
 }
 
 

@@ -51,6 +51,12 @@ def script(text: str, *arguments: str) -> list[str]:
     return [sys.executable, "-c", f"import {path.stem}; {path.stem}.main()", *arguments]
 
 
+def written(name: str, text: str) -> str:
+    """A file in the folder that children run in, by its name there."""
+    (_folder() / name).write_text(text)
+    return name
+
+
 @cache
 def _scratch() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory()

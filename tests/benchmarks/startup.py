@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tests.benchmarks.processes import in_turn, lrsched, script
+from tests.benchmarks.processes import in_turn, lrsched, script, written
 from tests.benchmarks.report import Row, Table
 
 HELLO = """
@@ -47,10 +47,24 @@ def main() -> None:
     figure.savefig("line.png")
 """
 
+DS_CONFIG = """{
+  "train_micro_batch_size_per_gpu": 8,
+  "optimizer": {"type": "AdamW", "params": {"lr": 3e-4}},
+  "scheduler": {"type": "WarmupDecayLR", "params": {"warmup_num_steps": 10, "total_num_steps": 100}}
+}"""
+HF = ("table", "transformers.linear", "--num-warmup-steps", "10", "--num-training-steps", "100")
+
 #: A verb, the least program, and how much longer it may take.
 PAIRS = [
     ("lrsched --help : hello-world Typer --help", lrsched("--help"), script(HELLO, "--help"), 1.15),
     ("lrsched table step : typer, numpy, rich, ten rows", lrsched("table", "step"), script(TEN_ROWS), 1.25),
+    ("lrsched table transformers.linear : the same", lrsched(*HF), script(TEN_ROWS), 1.25),
+    (
+        "lrsched table ds_config.json : the same",
+        lrsched("table", written("ds_config.json", DS_CONFIG), "--steps", "100"),
+        script(TEN_ROWS),
+        1.25,
+    ),
     ("lrsched plot cosine : matplotlib Figure, one line", lrsched("plot", "cosine"), script(ONE_LINE), 1.35),
 ]
 
