@@ -17,6 +17,7 @@ from lrsched_cli.kinds import kind_named
 from lrsched_cli.run import Clock, Scope
 from lrsched_cli.schedules.base import Schedule
 from lrsched_cli.schedules.parameters import REQUIRED, default_of, params_of, required_of
+from lrsched_cli.show.summary import number
 from lrsched_cli.show.terminal import render
 from lrsched_cli.targets import complete
 from lrsched_cli.trace import Trace
@@ -36,11 +37,13 @@ def show(
     found = kind_named(kind)
     print("\n".join(explanation(found)))  # noqa: T201
     clock = Clock("epoch", TICKS)
-    given = found.example if required_of(found) else {}
+    # Another library's defaults may be none that it takes: one that must be given has no other mark there.
+    given = found.example if required_of(found) or "." in found.kind else {}
     trace = Trace(found.kind, found.from_params(given, Scope.of(clock)), clock)
     said = ", ".join(f"{name} {value}" for name, value in given.items())
     print(f"\nWith {said or 'its defaults'}, over {TICKS} epochs:\n")  # noqa: T201
     print(render([trace], 78, 16, colour=has_colour(sys.stdout), unicode=has_unicode(sys.stdout)))  # noqa: T201
+    print("\n".join(elsewhere(found.kind)))  # noqa: T201
 
 
 def explanation(kind: type[Schedule]) -> list[str]:
@@ -56,6 +59,32 @@ def explanation(kind: type[Schedule]) -> list[str]:
         lines.append(f"  {name}" + (f", {flag_of(name)}" if param.option else ""))
         lines += _wrapped(param.help + (f" ({details})" if details else ""), 6)
     return [*lines, "", "Try", *_wrapped(_plot_line(kind), 2), *_wrapped(f"lrsched table {kind.kind} --help", 2)]
+
+
+def elsewhere(kind: str) -> list[str]:
+    """The lines that name the same schedule in every library, with where their conventions differ."""
+    from lrsched_cli.readings.compare import compared
+    from lrsched_cli.readings.table import family_of
+    from lrsched_cli.readings.words import Words
+
+    family = family_of(kind)
+    if family is None:
+        return []
+    words = Words(lr=1.0, warmup=10, total=TICKS)
+    rows = [row for row in compared(family, words) if row.trace is not None]
+    cells = [("", "update 0", "peak", "end, and then")]
+    for row in rows:
+        peak, end = row.peak, row.end
+        ending = f"{number(end[0], 3)} at {end[1]}, {row.then}"
+        cells.append((row.reading.name, number(row.first, 3), f"{number(peak[0], 3)} at {peak[1]}", ending))
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    head = f"In every library: rate 1, warm-up {words.warmup} where it has one, {TICKS} steps in all"
+    lines = ["", head, ""]
+    for line in cells:
+        texts = [text.ljust(width) for text, width in zip(line, widths, strict=True)]
+        lines.append(("  " + "  ".join(texts)).rstrip())
+    more = f"lrsched libraries {family} --warmup 10 --steps {TICKS} -o {family}.png"
+    return [*lines, "", f"  {more} compares them tick by tick."]
 
 
 def _wrapped(text: str, indent: int) -> list[str]:
