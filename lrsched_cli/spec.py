@@ -79,6 +79,9 @@ def trace_of(spec: Mapping[str, Any], run: Run, place: Place, name: str) -> Trac
         _refuse_infinite(schedule, clock)
     except SpecError as error:
         raise error.locate(entry=place.name or name, file=place.file, line=_line(spec, error)) from None
+    except (OverflowError, ValueError) as error:  # an infinity or the like where a length must be a whole number
+        told = SpecError(f"has a number that is too large to compute with, or none at all ({error})")
+        raise told.locate(entry=place.name or name, file=place.file, line=getattr(spec, "line", None)) from None
     return Trace(name, schedule, clock)
 
 

@@ -37,7 +37,7 @@ def libraries(
     kind: Annotated[str, typer.Argument(metavar="KIND", help=f"What is asked for: {', '.join(READINGS)}.")],
     warmup: Annotated[
         str, typer.Option("--warmup", metavar="STEPS", help="Linear warm-up asked for: steps, or a share such as 5%.")
-    ] = "10",
+    ] = "10%",
     steps: Annotated[int, typer.Option("--steps", metavar="N", help="Steps asked for in all.")] = 100,
     lr: Annotated[float, typer.Option("--lr", metavar="RATE", help="Rate asked for.")] = 1.0,
     eta_min: Annotated[float, typer.Option("--eta-min", metavar="RATE", help="Rate at the end asked for.")] = 0.0,
@@ -76,7 +76,11 @@ def _words(warm: str, steps: int, lr: float, floor: float) -> Words:
     if not 1 <= steps <= 10_000_000:
         raise must("--steps", "from 1 to 10,000,000", steps)
     clock = Run(steps=steps).clock(None)
-    warmup = int(warm) if warm.isdecimal() else clock.ticks(Duration.parse(warm))
+    try:
+        warmup = int(warm) if warm.isdecimal() else clock.ticks(Duration.parse(warm))
+    except SpecError as error:
+        error.parameter = "--warmup"
+        raise
     if not 0 <= warmup < steps:
         raise must("--warmup", f">= 0 and below --steps {steps}", warmup)
     if not 0 < lr < float("inf"):

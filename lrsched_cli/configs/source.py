@@ -176,9 +176,18 @@ class Draft:
         """Give the entry a parameter; None leaves it out."""
         if value is None:
             return
+        if isinstance(value, str):
+            self._refuse_duration(name, value, line)
         self.spec[name] = value
         if line is not None:
             self.spec.lines[name] = line
+
+    def _refuse_duration(self, name: str, text: str, line: int | None) -> None:
+        """A duration in our words is a text to any other program, which wants a number there."""
+        kind = find_kind(self.spec["kind"])
+        param = None if kind is None else params_of(kind).get(name)
+        if param is not None and param.type == "ticks":
+            raise must(name, "a number", text).locate(file=self.spec.file, line=line)
 
     def put_all(self, keys: Keys, library: str) -> None:
         """Give the entry the arguments that a file has for its kind; refuse those that the library does not know."""

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from lrsched_cli.dialects.optax_base import Staircase, next_count
+from lrsched_cli.run import MAX_TICKS
 from lrsched_cli.schedules.base import next_of
 from lrsched_cli.schedules.falls import Fall
 from lrsched_cli.schedules.forms import Form
@@ -120,5 +121,6 @@ class Restarts(Form):
 
     def next_knot(self, t: Array) -> Array:
         with np.errstate(all="ignore"):
-            limit = np.ceil(self._start(self._number(t) + 1) * self.first) + 2
+            # Beyond the last tick that there is, counts are no longer exact.
+            limit = np.minimum(np.ceil(self._start(self._number(t) + 1) * self.first) + 2, 2.0 * MAX_TICKS)
         return next_count(self._number, t, np.where(np.isnan(limit), t + 1, limit))

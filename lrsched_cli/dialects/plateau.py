@@ -48,4 +48,6 @@ class ReduceOnPlateau(MetricDriven):
         )
 
     def notes(self, total: int) -> tuple[str, ...]:
-        return super().notes(total) if self.metrics else ("without metrics nothing is ever cut: the rate is constant",)
+        if self.metrics is None:  # none at all, while training has none yet
+            return ("without metrics nothing is ever cut: the rate is constant",)
+        return super().notes(total)
