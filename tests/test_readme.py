@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -76,8 +77,35 @@ def test_the_plan_is_a_plan() -> None:
 def test_the_python_example_holds(folder: Path) -> None:
     """The Python of the README runs, and its numbers are right."""
     scope: dict[str, object] = {}
-    exec(blocks("python")[0], scope)
+    exec(next(block for block in blocks("python") if "lrs.simulate" in block), scope)
     assert lrs.load("schedules.yaml")["cosine"](50) == pytest.approx(0.0505)
+
+
+def test_the_training_loop_uses_the_plan() -> None:
+    """The loop of the README runs, and ends at the rate of the plan."""
+    pytest.importorskip("torch")
+    scope: dict[str, Any] = {}
+    exec(next(block for block in blocks("python") if "lrs.torch_scheduler(" in block), scope)
+    planned = lrs.simulate({"kind": "cosine", "lr": 0.1, "warmup": "5%"}, {"steps": 200})
+    assert scope["optimizer"].param_groups[0]["lr"] == planned.lr_after[-1]
+
+
+@pytest.mark.parametrize(
+    ("line", "quoted"),
+    [
+        ("lrsched libraries cosine --warmup 3", "| `lrsched.cosine` |"),
+        ("lrsched export cosine --warmup 500", "def make_scheduler("),
+    ],
+)
+def test_what_a_command_prints_is_quoted(
+    line: str, quoted: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The table of the libraries and the exported code are the output of the commands above them."""
+    command = next(command for command in commands() if command.startswith(line))
+    assert app._guarded(shlex.split(command)[1:], debug=False) == 0
+    printed = capsys.readouterr().out.strip()
+    assert quoted in printed
+    assert printed in README
 
 
 def test_the_table_of_kinds_is_generated() -> None:

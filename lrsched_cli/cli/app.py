@@ -26,6 +26,8 @@ VERBS = {
     "table": "Print the rate of every tick.",
     "train": "Train with each schedule and compare, many runs at the price of one.",
     "find": "Find the learning rate: a range test with runs of its own for every rate.",
+    "export": "Write a schedule as code or configuration for another library.",
+    "libraries": "Show what each library makes of the same words.",
     "list": "List the kinds, each with its formula and its curve.",
     "show": "Explain one kind.",
     "init": "Write a commented schedules.yaml to start from, or one of the examples.",
