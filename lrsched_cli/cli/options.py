@@ -44,6 +44,8 @@ OPERATOR_HELP = {
     "groups": ("NAME=SCALE,...", "Parameter groups, each with a factor of the base rate."),
 }
 SWITCHES = ("drop_last",)
+#: What other libraries call the floor of a decay.
+FLOOR_WORDS = dict.fromkeys(("--min-lr", "--lr-min", "--end-lr", "--lr-end", "--final-lr"), "--eta-min")
 #: The option that names the format of a file, and what it takes.
 AS, AS_METAVAR = "--as", "deepspeed|transformers|axolotl|llamafactory|torchtitan|timm|lightning|nanogpt|lrsched"
 #: Options of a verb that mean the same as a kind's parameter of that name: one option sets both.
@@ -360,6 +362,8 @@ def refuse_unknown(
         names = ", ".join(dict.fromkeys(entry.name for entry in entries)) or "this"
         having = [kind.kind for kind in CANONICAL.values() if flag in map(flag_of, _offered(kind))]
         others = f"; {', '.join(having)} {'has' if len(having) == 1 else 'have'} it" if having else ""
+        if flag in FLOOR_WORDS and FLOOR_WORDS[flag] in known:
+            others = f" (did you mean {FLOOR_WORDS[flag]}?){others}"
         raise SpecError(f"{names} has no option {flag}{nearest(flag, known) if not having else ''}{others}")
 
 

@@ -23,8 +23,9 @@ from lrsched_cli.configs.source import (
     whole_number,
 )
 from lrsched_cli.errors import SpecError, nearest, shown
-from lrsched_cli.kinds import dialect
+from lrsched_cli.kinds import dialect, find_kind
 from lrsched_cli.run import MAX_TICKS, Run
+from lrsched_cli.schedules.parameters import required_of
 
 LEARNING_RATE, EPOCHS, BATCH_SIZE, SCHEDULER = 5e-5, 3.0, 8, "linear"
 #: Types that a metric drives, a tick an evaluation.
@@ -83,6 +84,10 @@ def complete(draft: Draft, keys: Keys, total: int, warmup: int) -> list[str]:
         ignored = list(kwargs)
         return [f"transformers ignores lr_scheduler_kwargs {', '.join(ignored)} for {name}"] if ignored else []
     draft.put_all(kwargs, "transformers")
+    found = find_kind(draft.spec["kind"])
+    missing = [] if found is None else [name for name in required_of(found) if name not in draft.spec]
+    if missing:
+        raise keys.wrong("lr_scheduler_kwargs", f"must have {', '.join(missing)}, which {name} needs")
     return []
 
 

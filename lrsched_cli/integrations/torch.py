@@ -280,6 +280,8 @@ class PlannedLR(LRScheduler):
         base rates are those of the state. Raises ``SpecError`` where it is no scheduler's state, or of an optimizer
         with other groups.
         """
+        if not isinstance(state_dict, Mapping):
+            raise must("state_dict", "what state_dict() gave", state_dict)
         last = state_dict.get("last_epoch")
         if not isinstance(last, int) or last < -1:
             raise must("last_epoch", "a whole number in a scheduler's state", last)
@@ -322,7 +324,10 @@ class PlannedLR(LRScheduler):
         """What training has measured, for a plan that reacts to it."""
 
     def _warn_of_another(self, state: Mapping[str, Any]) -> None:
-        told = f"the state is of another plan ({state.get('plan', 'or of another scheduler')}) than {self.plan.name}"
+        other = state.get("plan", "or of another scheduler")
+        told = f"the state is of another plan ({other}) than {self.plan.name}"
+        if other == self.plan.name:
+            told = f"the state is of another plan that is called {other} too"
         saved = state.get("_last_lr")
         if isinstance(saved, (list, tuple)) and saved and self.last_epoch >= 0:
             now = self._rates_at(self.last_epoch)[0]

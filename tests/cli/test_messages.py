@@ -46,6 +46,10 @@ schedules:
         ("show stpe", "unknown kind stpe (did you mean step?); lrsched list all shows every one"),
         ("show", "Missing argument 'kind'."),
         (
+            "table cosine --min-lr 1e-5",
+            "cosine has no option --min-lr (did you mean --eta-min?); plateau, greedy have it",
+        ),
+        (
             "list torhc",
             (
                 "unknown library torhc (did you mean torch?); known are canonical, torch, transformers, timm, optax, "

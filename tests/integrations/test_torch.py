@@ -475,7 +475,7 @@ def test_the_state_of_another_plan_warns() -> None:
     _, told = warnings_of(scheduler.load_state_dict, state)
     trace = lrs.simulate(other, {"steps": 100})
     rates = f"its rate was {state['_last_lr'][0]:g}, and this one's is {trace.lr[30]:g}"
-    assert told == [f"the state is of another plan (cosine) than cosine: at tick 30 {rates}"]
+    assert told == [f"the state is of another plan that is called cosine too: at tick 30 {rates}"]
     optimizer.load_state_dict(saved)  # with the other plan's rate, which is no reason to warn again
     watch, told = warnings_of(trained, optimizer, scheduler, 70)
     assert told == []
