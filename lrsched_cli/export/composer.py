@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from lrsched_cli.dialects.composer_time import Time
 from lrsched_cli.export import torch
 from lrsched_cli.export.arithmetic import number
 from lrsched_cli.export.plan import Plan
@@ -20,14 +22,14 @@ OF_TRAINER = ("max_duration", "trainer", "ssr", "dataloader_len", "samples_per_b
 
 def export(plan: Plan, nearest: bool = False) -> Export:
     """A scheduler for ``Trainer(schedulers=...)``."""
-    found, fit, notes = native_or_none(plan, candidates(plan), "Composer", nearest)
+    found, fit, notes = native_or_none(plan, candidates, "Composer", nearest)
     if found is not None:
         cls = found["kind"].partition(".")[2]
         made = call(cls, keywords(kind_named(found["kind"]), found, leave=OF_TRAINER))
-        head = [*header(plan, "A scheduler for Composer's Trainer", fit), *comment(_usage(found))]
+        head = [*header(plan, "A scheduler for Composer's Trainer", fit), *comment(_usage(plan, found))]
         block = [f"scheduler = {made[0]}", *made[1:]]
         return Export(module(head, [f"from composer.optim import {cls}"], block), notes=notes)
-    blocks, imports, _ = torch.scheduler(plan)
+    blocks, imports, _ = torch.scheduler(plan, caller="The Trainer")
     every_batch = plan.interval == "step"
     usage = [
         "# Composer's own schedulers use each rate one batch late, torch's on time:",
@@ -37,12 +39,21 @@ def export(plan: Plan, nearest: bool = False) -> Export:
     return Export(module(head, imports, *blocks), notes=notes)
 
 
-def _usage(spec: Mapping[str, Any]) -> str:
+def _usage(plan: Plan, spec: Mapping[str, Any]) -> str:
     """How the Trainer is called; it is the one that scales the times of its schedulers."""
-    lr, ratio = number(spec["lr"]), spec.get("ssr", 1.0)
+    ratio = spec.get("ssr", 1.0)
     scaled = f", scale_schedule_ratio={number(ratio)}" if ratio != 1 else ""
-    told = f"max_duration={value(spec['max_duration'])}{scaled}, schedulers=scheduler"
-    return f"Trainer(..., {told}), and an optimizer made with lr={lr}."
+    told = f"max_duration={value(_before_scaling(spec))}{scaled}, schedulers=scheduler"
+    return f"Trainer(..., {told}), and an optimizer {torch.optimizer_of(plan, spec['lr'])}."
+
+
+def _before_scaling(spec: Mapping[str, Any]) -> Any:
+    """What the Trainer is told as the length of the run, which it scales too."""
+    duration, ratio = spec["max_duration"], spec.get("ssr", 1.0)
+    time = Time.parse(str(duration))
+    if ratio == 1 or time is None:
+        return duration
+    return f"{math.ceil(time.value / ratio)}{time.unit}"
 
 
 def candidates(plan: Plan) -> Iterator[Mapping[str, Any]]:
@@ -51,7 +62,10 @@ def candidates(plan: Plan) -> Iterator[Mapping[str, Any]]:
         return
     own = plan.own("composer")
     if own is not None:
-        yield {"max_duration": f"{plan.total}ba", **own, "trainer": True}
+        said = {"max_duration": f"{plan.total}ba", **own, "trainer": True}
+        before, after = (Time.parse(str(text)) for text in (_before_scaling(said), said["max_duration"]))
+        if before is None or after is None or int(before.value * own.get("ssr", 1.0)) == after.value:
+            yield said
     for shape in shapes(plan):
         for spec in _of_shape(shape, plan):
             yield {**spec, "max_duration": f"{plan.total}ba", "trainer": True}

@@ -18,7 +18,7 @@ def export(plan: Plan, nearest: bool = False) -> Export:
     """JSON for ``ds_config.json``, or Python for ``deepspeed.initialize(lr_scheduler=...)``."""
     if plan.interval == "epoch":
         needed_steps(plan)
-    found, fit, notes = native_or_none(plan, candidates(plan), "DeepSpeed", nearest)
+    found, fit, notes = native_or_none(plan, candidates, "DeepSpeed", nearest, one_rate=True)
     if found is not None:
         params = {name: value for name, value in found.items() if name not in ("kind", "lr", "optimizer")}
         section = {"type": found["kind"].partition(".")[2], "params": params}
@@ -26,7 +26,7 @@ def export(plan: Plan, nearest: bool = False) -> Export:
         text = json.dumps(document, indent=2)
         told = " ".join(line.lstrip("# ") for line in header(plan, "A ds_config.json", fit))
         return Export(f"{text}\n", ".json", (" ".join(told.split()), *notes))
-    blocks, imports, _ = torch.scheduler(plan, by_step=True)
+    blocks, imports, _ = torch.scheduler(plan, by_step=True, caller="DeepSpeed")
     usage = [
         "# With `scheduler` left out of ds_config.json:",
         "# deepspeed.initialize(model=model, optimizer=optimizer, lr_scheduler=make_scheduler, ...)",

@@ -11,8 +11,8 @@ from lrsched_cli.export.writing import Export, header, module, value
 
 def export(plan: Plan) -> Export:
     """The scheduler with the ``interval`` at which it is stepped, which Lightning takes for an epoch unless told."""
-    blocks, imports, fit = torch.scheduler(plan)
-    entries: dict[str, Any] = {"scheduler": None, "interval": plan.interval, "frequency": 1}
+    blocks, imports, fit = torch.scheduler(plan, caller="Lightning")
+    entries: dict[str, Any] = {"scheduler": None, "interval": plan.interval}
     if plan.schedule.reacts:
         entries["monitor"] = "val_loss"
     lines = [f'            "{key}": {value(item) if key != "scheduler" else "make_scheduler(optimizer)"},'

@@ -9,7 +9,6 @@ from lrsched_cli.export.arithmetic import number
 from lrsched_cli.export.code import JAX
 from lrsched_cli.export.outline import Segment
 from lrsched_cli.export.plan import Plan
-from lrsched_cli.export.python import groups_of
 from lrsched_cli.export.shapes import falling, level, shapes
 from lrsched_cli.export.writing import Export, call, computed_in_single, formula, header, keywords, module
 from lrsched_cli.kinds import kind_named
@@ -22,7 +21,7 @@ def export(plan: Plan) -> Export:
     blocks: list[list[str]] = []
     imports: list[str] = []
     taken: set[str] = set()
-    for name, own in groups_of(plan).items():
+    for name, own in plan.by_group.items():
         assigned = f"schedule_{name}" if name else "schedule"
         found = own.nearest(candidates(own), momentum=False) if plan.interval == "step" else None
         if found is not None and found[1].exact:

@@ -47,7 +47,9 @@ class Difference:
         return f"off by about {100 * self.part:.1g}% of the peak"
 
     def __str__(self) -> str:
-        return f"off by up to {100 * self.part:.2g}% of the peak, at tick {self.tick}"
+        percent = 100 * self.part
+        said = f"{percent:.0f}" if 10 <= percent < 1e6 else f"{percent:.2g}"
+        return f"off by up to {said}% of the peak, at tick {self.tick}"
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,8 @@ class Plan:
         """How far rates at some ticks are from the plan."""
         gaps = np.abs(values - (self.rates if ticks is self.ticks else self.schedule(ticks)))
         gaps[~np.isfinite(gaps)] = np.inf
-        at = int(gaps.argmax())
+        # The first of those that are as large, but for rounding.
+        at = int(np.flatnonzero(gaps >= gaps.max() * (1 - 1e-9))[0])
         return Difference(float(gaps[at] / self.peak) if self.peak else float(gaps[at]), int(ticks[at]))
 
     def own(self, library: str) -> Mapping[str, Any] | None:
@@ -181,6 +184,31 @@ class Plan:
             return self.against(self.ticks, np.asarray(schedule(self.ticks)))
         except (SpecError, ValueError, ZeroDivisionError, OverflowError):
             return None
+
+    @cached_property
+    def by_group(self) -> dict[str, Plan]:
+        """The plan of each parameter group, by its name as an identifier; one without a name where there are none."""
+        if not self.schedule.groups:
+            return {"": self}
+        out: dict[str, Plan] = {}
+        for name, member in self.schedule.groups.items():
+            identifier = "".join(c if c.isascii() and c.isalnum() else "_" for c in name)
+            unique, serial = identifier, 2
+            while unique in out:
+                unique, serial = f"{identifier}{serial}", serial + 1
+            out[unique] = Plan(Trace(f"{self.trace.name}.{name}", member, self.trace.clock), self.spec, self.place)
+        return out
+
+    def is_said_by(self, spec: Mapping[str, Any]) -> bool:
+        """Whether another kind gives the rates of all groups, each at the base rate of its own, and the momentum."""
+        first, *others = self.by_group.values()
+        if others and spec["lr"] != first.base:
+            return False
+        for own in (first, *others):
+            found = own.difference(spec if own is first else {**spec, "lr": own.base})
+            if found is None or not found.exact:
+                return False
+        return first.cycles_like(spec)
 
     def cycles_like(self, spec: Mapping[str, Any]) -> bool:
         """Whether another kind leaves the momentum alone where the plan does, and cycles it as the plan does."""

@@ -6,13 +6,12 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lrsched_cli.export.arithmetic import number
+from lrsched_cli.export import torch
 from lrsched_cli.export.layout import formatted
 from lrsched_cli.export.plan import Plan
-from lrsched_cli.export.python import groups_of
 from lrsched_cli.export.shapes import Shape, drops, falling, level, shapes
 from lrsched_cli.export.torch_specs import python_function
-from lrsched_cli.export.writing import Export, call, flow, formula, header, keywords, module, native_or_none
+from lrsched_cli.export.writing import Export, call, formula, header, keywords, module, native_or_none
 from lrsched_cli.kinds import kind_named
 from lrsched_cli.schedules import metric
 from lrsched_cli.schedules.falls import LINE, Power, Root, Tangent, Wave
@@ -23,7 +22,7 @@ IMPORT = "from torch.optim import Optimizer"
 
 def export(plan: Plan, nearest: bool = False) -> Export:
     """The plan as a function that makes the scheduler."""
-    found, fit, notes = native_or_none(plan, candidates(plan), "timm", nearest)
+    found, fit, notes = native_or_none(plan, candidates, "timm", nearest)
     head = header(plan, "A scheduler for timm", fit)
     if found is not None:
         cls = found["kind"].partition(".")[2]
@@ -35,7 +34,7 @@ def export(plan: Plan, nearest: bool = False) -> Export:
     imports = ["from timm.scheduler.scheduler import Scheduler", IMPORT]
     taken: set[str] = set()
     names = []
-    for name, own in groups_of(plan).items():
+    for name, own in plan.by_group.items():
         names.append(f"learning_rate_{name}" if name else "learning_rate")
         functions, standard = formula(own, name=names[-1], counts=plan.interval, taken=taken)
         blocks += functions
@@ -70,11 +69,7 @@ def _class(plan: Plan, names: list[str]) -> list[str]:
 
 
 def _head(plan: Plan, cls: str, lr: float) -> list[str]:
-    if plan.schedule.groups:
-        groups = f"with the parameter groups {', '.join(map(flow, plan.schedule.groups))}, in this order"
-    else:
-        groups = f"made with lr={number(lr)}"
-    told = textwrap.wrap(f'"""For an optimizer {groups}.', 96, break_on_hyphens=False)
+    told = textwrap.wrap(f'"""For an optimizer {torch.optimizer_of(plan, lr)}.', 96, break_on_hyphens=False)
     return [
         f"def make_scheduler(optimizer: Optimizer) -> {cls}:",
         *(f"    {line}" for line in told),

@@ -10,7 +10,6 @@ from lrsched_cli.errors import SpecError
 from lrsched_cli.export.arithmetic import number
 from lrsched_cli.export.layout import call
 from lrsched_cli.export.plan import Plan
-from lrsched_cli.export.python import groups_of
 from lrsched_cli.export.torch_specs import candidates, python_function, runs
 from lrsched_cli.export.writing import Export, flow, formula, header, keywords, module, value
 from lrsched_cli.kinds import kind_named
@@ -26,17 +25,22 @@ def export(plan: Plan) -> Export:
     return Export(module(head, imports, *blocks))
 
 
-def scheduler(plan: Plan, *, by_step: bool = False) -> tuple[list[list[str]], list[str], str]:
+def scheduler(
+    plan: Plan, *, by_step: bool = False, caller: str | None = None
+) -> tuple[list[list[str]], list[str], str]:
     """The function ``make_scheduler`` with what it needs, its imports, and the line that says how exact it is.
 
-    ``by_step``: for a loop that steps its scheduler after every update, whatever the plan counts.
+    Parameters
+    ----------
+    by_step: for a loop that steps its scheduler after every update, whatever the plan counts.
+    caller: who steps it; by default the one who reads this.
     """
     counts = "step" if by_step else plan.interval
     found = native(plan) if counts == plan.interval else None
     if found is not None:
         lines, classes = _made(found)
         lines = [
-            *head(plan, optimizer_of(plan, found.get("lr", plan.base)), counts),
+            *head(plan, optimizer_of(plan, found.get("lr", plan.base)), counts, caller),
             *(f"    {line}" for line in lines),
         ]
         modules = ["import math"] if any("math." in line for line in lines) else []
@@ -47,7 +51,7 @@ def scheduler(plan: Plan, *, by_step: bool = False) -> tuple[list[list[str]], li
     imports: list[str] = []
     factors: list[str] = []
     taken: set[str] = set()
-    for name, own in groups_of(plan).items():
+    for name, own in plan.by_group.items():
         function = f"learning_rate_{name}" if name else "learning_rate"
         functions, modules = formula(own, name=function, counts=counts, taken=taken)
         blocks += functions
@@ -58,28 +62,17 @@ def scheduler(plan: Plan, *, by_step: bool = False) -> tuple[list[list[str]], li
     factor = factors[0] if len(factors) == 1 else f"[{', '.join(factors)}]"
     made = call("LambdaLR", ["optimizer", factor])
     lines = [f"return {made[0]}", *made[1:]]
-    blocks.append([*head(plan, optimizer_of(plan, plan.base), counts), *(f"    {line}" for line in lines)])
+    blocks.append([*head(plan, optimizer_of(plan, plan.base), counts, caller), *(f"    {line}" for line in lines)])
     return blocks, [*_imports(["LambdaLR"]), *imports], plan.fit
 
 
 def native(plan: Plan) -> Mapping[str, Any] | None:
     """The scheduler of torch that is the plan, on every group of parameters; None where there is none."""
-    groups = list(groups_of(plan).values())
-    for spec in candidates(groups[0]):
-        if _compares(plan, groups, spec) and _writable(spec, plan.total):
+    first = next(iter(plan.by_group.values()))
+    for spec in candidates(first):
+        if plan.is_said_by(spec) and _writable(spec, plan.total):
             return spec
     return None
-
-
-def _compares(plan: Plan, groups: list[Plan], spec: Mapping[str, Any]) -> bool:
-    """Whether a spec gives the rates of all groups, each at the base rate of its own, and the momentum."""
-    if len(groups) > 1 and spec["lr"] != groups[0].base:
-        return False
-    for own in groups:
-        found = own.difference(spec if own is groups[0] else {**spec, "lr": own.base})
-        if found is None or not found.exact:
-            return False
-    return groups[0].cycles_like(spec)
 
 
 def _writable(spec: Mapping[str, Any], total: int) -> bool:
@@ -97,14 +90,17 @@ def optimizer_of(plan: Plan, lr: float) -> str:
     """How the optimizer is made that a scheduler is for."""
     if not plan.schedule.groups:
         return f"made with lr={number(lr)}"
-    groups = zip(plan.schedule.groups, groups_of(plan).values(), strict=True)
+    groups = zip(plan.schedule.groups, plan.by_group.values(), strict=True)
     rates = ", ".join(f"{flow(name)} with lr={number(own.base)}" for name, own in groups)
     return f"with the parameter groups {rates}, in this order"
 
 
-def head(plan: Plan, optimizer: str, counts: str) -> list[str]:
-    after = "epoch" if counts == "epoch" else "optimizer.step()"
+def head(plan: Plan, optimizer: str, counts: str, caller: str | None = None) -> list[str]:
+    """The first lines of ``make_scheduler``, which say for which optimizer it is and how it is stepped."""
     step = "scheduler.step(metric)" if plan.schedule.reacts else "scheduler.step()"
+    usage = f"Call {step} once after every {'epoch' if counts == 'epoch' else 'optimizer.step()'}."
+    if caller is not None:
+        usage = f"{caller} steps it after every {'epoch' if counts == 'epoch' else 'update'}."
     told = textwrap.wrap(f'"""For an optimizer {optimizer}.', 96, break_on_hyphens=False)
     cycled = ["", "    It cycles the momentum too, or Adam's beta1."] if plan.schedule.momentum is not None else []
     return [
@@ -112,7 +108,7 @@ def head(plan: Plan, optimizer: str, counts: str) -> list[str]:
         *(f"    {line}" for line in told),
         *cycled,
         "",
-        f"    Call {step} once after every {after}.",
+        f"    {usage}",
         '    """',
     ]
 

@@ -28,23 +28,32 @@ OWN = ("kind", "lr", "num_warmup_steps", "num_training_steps", "metrics", "optim
 
 def export(plan: Plan, nearest: bool = False) -> Export:
     """TrainingArguments where a scheduler of transformers is exact, else one for ``Trainer(optimizers=...)``."""
-    specs = list(candidates(plan)) if plan.interval == "step" or plan.schedule.reacts else []
-    trainers = (spec for spec in specs if _in_trainer(plan, spec))
-    found, fit, notes = native_or_none(plan, trainers, "transformers", nearest)
+    found, fit, notes = native_or_none(plan, _in_trainer, "transformers", nearest, one_rate=True)
     if found is not None:
         head = header(plan, "Arguments for the Trainer of transformers", fit)
         lines = call("TrainingArguments", _arguments(plan, found), width=0)
         block = [f"training_args = {lines[0]}", *lines[1:]]
         return Export(module(head, ["from transformers import TrainingArguments"], block), notes=notes)
-    other = plan.nearest(specs) if not plan.schedule.groups else None
-    if other is not None and other[1].exact:
+    other = _longer_or_shorter(plan)
+    if other is not None:
         # A schedule that is longer or shorter than the run, while the Trainer makes one for just its steps.
-        fit, blocks, imports = plan.fit, [_function(plan, other[0])], IMPORTS
+        fit, notes, blocks, imports = plan.fit, (), [_function(plan, other)], IMPORTS
     else:
-        blocks, imports, _ = torch.scheduler(plan, by_step=True)
+        blocks, imports, _ = torch.scheduler(plan, by_step=True, caller="The Trainer")
     usage = "# trainer = Trainer(..., optimizers=(optimizer, make_scheduler(optimizer)))"
     head = [*header(plan, "A scheduler for the Trainer of transformers", fit), usage]
     return Export(module(head, imports, *blocks), notes=notes)
+
+
+def _longer_or_shorter(plan: Plan) -> Mapping[str, Any] | None:
+    """A scheduler for other steps than those of the run, or for several parameter groups."""
+    first, *others = plan.by_group.values()
+    for spec in candidates(first):
+        # The part of the rate that such a floor is comes from the optimizer's default, for all groups.
+        floors = others and spec.keys() & {"min_lr", "lr_end"}
+        if not floors and plan.is_said_by(spec):
+            return spec
+    return None
 
 
 def _function(plan: Plan, spec: Mapping[str, Any]) -> list[str]:
@@ -55,7 +64,10 @@ def _function(plan: Plan, spec: Mapping[str, Any]) -> list[str]:
         arguments.append(f"scheduler_specific_kwargs={value(more)}")
     made = call("get_scheduler", arguments)
     lines = [f"return {made[0]}", *made[1:]]
-    return [*torch.head(plan, torch.optimizer_of(plan, spec["lr"]), "step"), *(f"    {line}" for line in lines)]
+    return [
+        *torch.head(plan, torch.optimizer_of(plan, spec["lr"]), "step", "The Trainer"),
+        *(f"    {line}" for line in lines),
+    ]
 
 
 def _specific(spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -84,14 +96,18 @@ def _arguments(plan: Plan, spec: Mapping[str, Any]) -> list[str]:
     return arguments
 
 
-def _in_trainer(plan: Plan, spec: Mapping[str, Any]) -> bool:
-    """Whether a spec is one that the Trainer makes: for the steps of the run, and with a warm-up of whole ones."""
-    warmup = spec.get("num_warmup_steps") or 0
-    return spec.get("num_training_steps", plan.total) == plan.total and warmup == int(warmup) and warmup >= 0
+def _in_trainer(plan: Plan) -> Iterator[Mapping[str, Any]]:
+    """Those that the Trainer makes: for just the steps of the run, and with a warm-up of whole ones."""
+    for spec in candidates(plan):
+        warmup = spec.get("num_warmup_steps") or 0
+        if spec.get("num_training_steps", plan.total) == plan.total and warmup == int(warmup) and warmup >= 0:
+            yield spec
 
 
 def candidates(plan: Plan) -> Iterator[Mapping[str, Any]]:
     """Specs of the kinds of transformers that may be the plan."""
+    if plan.interval == "epoch" and not plan.schedule.reacts:
+        return
     own = plan.own("transformers")
     if own is not None:
         yield own

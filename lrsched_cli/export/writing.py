@@ -6,7 +6,7 @@ import json
 import math
 import re
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,19 +95,26 @@ def roughly(difference: Difference) -> str:
 
 
 def native_or_none(
-    plan: Plan, candidates: Iterable[Mapping[str, Any]], library: str, nearest: bool
+    plan: Plan,
+    candidates: Callable[[Plan], Iterable[Mapping[str, Any]]],
+    library: str,
+    nearest: bool,
+    *,
+    one_rate: bool = False,
 ) -> tuple[Mapping[str, Any] | None, str, tuple[str, ...]]:
     """A library's own schedule where it is exact, or where the nearest one is asked for; else None.
 
+    ``one_rate``: what is written for it has one rate for all parameter groups, which it does not scale.
+
     With it comes the line of the header that says how exact the export is, and what to tell beside it.
     """
-    found = plan.nearest(candidates) if not plan.schedule.groups else None
+    if plan.schedule.groups:
+        return _of_groups(plan, candidates, library, nearest, one_rate)
+    found = plan.nearest(candidates(plan))
     if found is not None and found[1].exact:
         return found[0], plan.fit, ()
     if found is None:
         told = f"no scheduler of {library} has the shape of this plan"
-        if plan.schedule.groups:
-            told = f"a scheduler of {library} has one rate for all parameter groups"
         if nearest:
             raise SpecError(f"{plan.trace.name}: {told}", parameter="--nearest")
         return None, f"{plan.fit} Not one of its own: {told}.", ()
@@ -115,6 +122,24 @@ def native_or_none(
     told = f"no scheduler of {library} is this plan; the nearest, {name}, is {found[1]}"
     if nearest:
         return found[0], roughly(found[1]), (told,)
+    return None, f"{plan.fit} Not one of its own: {told}.", ()
+
+
+def _of_groups(
+    plan: Plan,
+    candidates: Callable[[Plan], Iterable[Mapping[str, Any]]],
+    library: str,
+    nearest: bool,
+    one_rate: bool,
+) -> tuple[Mapping[str, Any] | None, str, tuple[str, ...]]:
+    """The same of a plan with parameter groups, each of which has its own rates."""
+    first = next(iter(plan.by_group.values()))
+    for spec in candidates(first) if not one_rate else ():
+        if plan.is_said_by(spec):
+            return spec, plan.fit, ()
+    told = f"no scheduler of {library} is this plan in all parameter groups"
+    if nearest:
+        raise SpecError(f"{plan.trace.name}: {told}", parameter="--nearest")
     return None, f"{plan.fit} Not one of its own: {told}.", ()
 
 
