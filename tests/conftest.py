@@ -1,8 +1,16 @@
 """What several test files share."""
 
+import os
+
 import pytest
+from hypothesis import settings
 
 from lrsched_cli import document
+
+# The same examples at every run of CI, so that it tells what a change does; others at every run by hand.
+settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    settings.load_profile("ci")
 
 PARSERS = ("c", "python")
 

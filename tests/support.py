@@ -38,11 +38,11 @@ def message_of(function: Callable[..., Any], *args: Any, **kwargs: Any) -> str:
     return text
 
 
-def agree(ours: Any, theirs: Any, *, tolerance: float = 1e-9) -> None:
-    """Assert that rates agree within a part of their peak, and say where they do not."""
+def agree(ours: Any, theirs: Any, *, tolerance: float = 1e-9, floor: float = 1e-300) -> None:
+    """Assert that rates agree within a part of their peak, or ``floor``, and say where they do not."""
     ours, theirs = np.asarray(ours, dtype=float), np.asarray(theirs, dtype=float)
     assert ours.shape == theirs.shape
-    bound = tolerance * np.abs(theirs).max(initial=0.0) + 1e-300
+    bound = tolerance * np.abs(theirs).max(initial=0.0) + floor
     wrong = np.flatnonzero(~(np.abs(ours - theirs) <= bound))
     assert not wrong.size, f"tick {wrong[0]}: {ours[wrong[0]]!r}, expected {theirs[wrong[0]]!r}"
 

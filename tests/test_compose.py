@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from lrsched_cli import simulate
 from lrsched_cli.schedules.warmup import CLOCKS, WARMUP_SHAPES
 from tests.support import agree, consistent, knots_are_honest, simulated, torch_trace
 
@@ -300,6 +301,18 @@ def test_repeat_by_its_definition(
     agree(found.lr, expected)
     consistent(found.schedule, total)
     knots_are_honest(found.schedule, total)
+
+
+@pytest.mark.parametrize("after", ["hold", "restart", "mirror", "extrapolate"])
+@pytest.mark.parametrize("repeat", [{"period_mult": 2}, {"lr_mult": 0.5}])
+@pytest.mark.parametrize("steps", [1, 2, 50, 900])
+def test_rows_within_one_cycle_are_the_same_as_scattered_ticks(
+    after: str, repeat: dict[str, float], steps: int
+) -> None:
+    schedule = simulate(
+        {"kind": "linear", "after": after, "repeat": {"period": 200, **repeat}}, {"steps": steps}
+    ).schedule
+    np.testing.assert_allclose(schedule.values(0, steps), schedule(np.arange(steps)), rtol=0, atol=1e-15)
 
 
 def test_repeated_cosine_is_the_kind_with_restarts() -> None:

@@ -69,6 +69,17 @@ JAX = Backend("jnp", "jnp.pi", "jnp.array")
 KERAS = Backend("ops", "math.pi", "ops.array")
 
 
+def _choices(value: str) -> Iterator[str]:
+    """The lines that return a value; a long chain of ``a if b else c`` is one of ``if`` statements."""
+    node = ast.parse(value, mode="eval").body
+    while isinstance(node, ast.IfExp) and len(value) > SHORT:
+        yield f"if {ast.unparse(node.test)}:"
+        yield f"    return {ast.unparse(node.body)}"
+        node = node.orelse
+        value = ast.unparse(node)
+    yield f"return {value}"
+
+
 class Writer:
     """Writes one form as the lines of a function body that ends in ``return``.
 
@@ -131,7 +142,10 @@ class Writer:
             value = simplified(inner.value(form, t))
             known = constant(ast.parse(value, mode="eval").body)
             yield from inner.lines
-            yield f"return {value if known is None else floating(known)}"
+            if known is None:
+                yield from _choices(value)
+            else:
+                yield f"return {floating(known)}"
 
     def _inside(self) -> Writer:
         """A writer of lines of their own in the same function."""

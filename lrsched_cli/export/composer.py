@@ -27,7 +27,7 @@ def export(plan: Plan, nearest: bool = False) -> Export:
         cls = found["kind"].partition(".")[2]
         made = call(cls, keywords(kind_named(found["kind"]), found, leave=OF_TRAINER))
         head = [*header(plan, "A scheduler for Composer's Trainer", fit), *comment(_usage(plan, found))]
-        block = [f"scheduler = {made[0]}", *made[1:]]
+        block = [f"scheduler = {made}"]
         return Export(module(head, [f"from composer.optim import {cls}"], block), notes=notes)
     blocks, imports, _ = torch.scheduler(plan, caller="The Trainer")
     every_batch = plan.interval == "step"

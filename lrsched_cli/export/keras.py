@@ -33,7 +33,7 @@ def export(plan: Plan) -> Export:
         cls = found[0]["kind"].partition(".")[2]
         made = call(cls, keywords(kind_named(found[0]["kind"]), found[0]))
         imports = [f"from keras.optimizers.schedules import {cls}"]
-        return Export(module(head, imports, [f"schedule = {made[0]}", *made[1:]]))
+        return Export(module(head, imports, [f"schedule = {made}"]))
     functions, standard = formula(plan, KERAS)
     schedule = [
         '@keras.saving.register_keras_serializable(package="lrsched")',

@@ -234,6 +234,8 @@ def _repeat(s: compose.Repeat) -> Form:
     elif isinstance(body, Transition) and (body.ticks, body.start, body.end) == (s.period, s.lr, s._foot):
         fall, top, foot = body.fall, body.start, body.end
         form = Cycles(fall, s.period, top, foot, s.period_mult, top_mult=s.lr_mult, foot_mult=s.end_mult)
+    elif s.lr_mult == s.end_mult == 1:
+        form = Stretched(Rescaled(body, s.period, 1.0, 0.0), s.period, 1.0, 0.0, s.period_mult)
     else:
         part, growth = Rescaled(body, s.period, s.lr, s._foot), s.period_mult
         form = Stretched(part, s.period, s.lr, s._foot, growth, top_mult=s.lr_mult, foot_mult=s.end_mult)

@@ -26,7 +26,7 @@ def export(plan: Plan) -> Export:
         found = own.nearest(candidates(own), momentum=False) if plan.interval == "step" else None
         if found is not None and found[1].exact:
             made = _construction(found[0])
-            blocks.append([f"{assigned} = {made[0]}", *made[1:]])
+            blocks.append([f"{assigned} = {made}"])
             imports.append("import optax")
         else:
             functions, standard = formula(own, JAX, name=assigned, taken=taken)
@@ -36,11 +36,11 @@ def export(plan: Plan) -> Export:
     return Export(module(header(plan, "A schedule for optax", fit), imports, *blocks))
 
 
-def _construction(spec: Mapping[str, Any]) -> list[str]:
+def _construction(spec: Mapping[str, Any]) -> str:
     cls = f"optax.{spec['kind'].partition('.')[2]}"
     if spec["kind"] != "optax.join_schedules":
         return call(cls, keywords(kind_named(spec["kind"]), spec))
-    members = [" ".join(line.strip() for line in _construction(member)) for member in spec["schedules"]]
+    members = map(_construction, spec["schedules"])
     return call(cls, [f"[{', '.join(members)}]", f"boundaries={list(spec['boundaries'])}"])
 
 

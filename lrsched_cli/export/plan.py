@@ -26,6 +26,8 @@ EVERY_TICK = 200_000
 FOLLOWING = "has rates that follow from each other, or from how others are rounded: no formula of the step gives them"
 #: Rates that differ by less than this part of the peak are the same.
 SAME = 1e-9
+#: What rounding leaves of two equal rates, as a part of the base rate: a run of such remains is a run of zeros.
+ROUNDING = 1e-15
 
 
 @dataclass(frozen=True)
@@ -105,11 +107,15 @@ class Plan:
     def peak(self) -> float:
         return float(np.abs(self.rates).max())
 
+    @property
+    def _lr(self) -> float:
+        lr = self.schedule.lr
+        return float(lr) if isinstance(lr, (int, float)) else 0.0
+
     @cached_property
     def base(self) -> float:
         """The rate that the optimizer is made with: the plan's own base rate, or its peak where they are far apart."""
-        lr = self.schedule.lr
-        lr = float(lr) if isinstance(lr, (int, float)) else 0.0
+        lr = self._lr
         if not self.peak:
             return lr or 1.0
         known = "lr" in self.spec or 0.5 <= lr / self.peak <= 2 or np.isclose(self.rates, lr, rtol=SAME, atol=0).any()
@@ -158,6 +164,7 @@ class Plan:
         """How far rates at some ticks are from the plan."""
         gaps = np.abs(values - (self.rates if ticks is self.ticks else self.schedule(ticks)))
         gaps[~np.isfinite(gaps)] = np.inf
+        gaps[gaps <= ROUNDING * max(self.base, self._lr)] = 0.0
         # The first of those that are as large, but for rounding.
         at = int(np.flatnonzero(gaps >= gaps.max() * (1 - 1e-9))[0])
         return Difference(float(gaps[at] / self.peak) if self.peak else float(gaps[at]), int(ticks[at]))

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lrsched_cli.export import torch
-from lrsched_cli.export.layout import formatted
 from lrsched_cli.export.plan import Plan
 from lrsched_cli.export.shapes import Shape, drops, falling, level, shapes
 from lrsched_cli.export.torch_specs import python_function
@@ -27,7 +26,7 @@ def export(plan: Plan, nearest: bool = False) -> Export:
     if found is not None:
         cls = found["kind"].partition(".")[2]
         made = call(cls, ["optimizer", *_arguments(plan, found)])
-        function = [*_head(plan, cls, found["lr"]), f"    return {made[0]}", *(f"    {line}" for line in made[1:])]
+        function = [*_head(plan, cls, found["lr"]), f"    return {made}"]
         return Export(module(head, [f"from timm.scheduler import {cls}", IMPORT], function), notes=notes)
     head = header(plan, "A scheduler for timm", fit.replace(plan.fit, plan.fit_of_rates))
     blocks: list[list[str]] = []
@@ -64,7 +63,7 @@ def _class(plan: Plan, names: list[str]) -> list[str]:
         "        self.update_groups(self._get_lr(0))",
         "",
         "    def _get_lr(self, t: int) -> list[float]:",
-        *formatted([f"        return {rates}"]),
+        f"        return {rates}",
     ]
 
 

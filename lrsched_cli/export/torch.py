@@ -61,8 +61,7 @@ def scheduler(
         factors.append(f"lambda {counts}: {function}({counts}){over}" if over else function)
     factor = factors[0] if len(factors) == 1 else f"[{', '.join(factors)}]"
     made = call("LambdaLR", ["optimizer", factor])
-    lines = [f"return {made[0]}", *made[1:]]
-    blocks.append([*head(plan, optimizer_of(plan, plan.base), counts, caller), *(f"    {line}" for line in lines)])
+    blocks.append([*head(plan, optimizer_of(plan, plan.base), counts, caller), f"    return {made}"])
     return blocks, [*_imports(["LambdaLR"]), *imports], plan.fit
 
 
@@ -128,10 +127,10 @@ def _made(spec: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     lines: list[str] = []
     classes: list[str] = []
     made = _construction(spec, lines, classes, set())
-    return [*lines, f"return {made[0]}", *made[1:]], list(dict.fromkeys(classes))
+    return [*lines, f"return {made}"], list(dict.fromkeys(classes))
 
 
-def _construction(spec: Mapping[str, Any], lines: list[str], classes: list[str], names: set[str]) -> list[str]:
+def _construction(spec: Mapping[str, Any], lines: list[str], classes: list[str], names: set[str]) -> str:
     """The call that makes one scheduler; those that it is made of go to ``lines`` first, each under a name."""
     cls = spec["kind"].partition(".")[2]
     if spec["kind"] not in COMPOSED:
@@ -141,7 +140,7 @@ def _construction(spec: Mapping[str, Any], lines: list[str], classes: list[str],
     for member in spec["schedulers"]:
         made = _construction(member, lines, classes, names)
         name = _free(_role(member, first=not names), names)
-        lines += [f"{name} = {made[0]}", *made[1:]]
+        lines.append(f"{name} = {made}")
         members.append(name)
     classes.append(cls)
     listed = f"[{', '.join(members)}]"

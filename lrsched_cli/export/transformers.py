@@ -31,8 +31,8 @@ def export(plan: Plan, nearest: bool = False) -> Export:
     found, fit, notes = native_or_none(plan, _in_trainer, "transformers", nearest, one_rate=True)
     if found is not None:
         head = header(plan, "Arguments for the Trainer of transformers", fit)
-        lines = call("TrainingArguments", _arguments(plan, found), width=0)
-        block = [f"training_args = {lines[0]}", *lines[1:]]
+        made = call("TrainingArguments", _arguments(plan, found), line_each=True)
+        block = [f"training_args = {made}"]
         return Export(module(head, ["from transformers import TrainingArguments"], block), notes=notes)
     other = _longer_or_shorter(plan)
     if other is not None:
@@ -63,11 +63,8 @@ def _function(plan: Plan, spec: Mapping[str, Any]) -> list[str]:
     if more:
         arguments.append(f"scheduler_specific_kwargs={value(more)}")
     made = call("get_scheduler", arguments)
-    lines = [f"return {made[0]}", *made[1:]]
-    return [
-        *torch.head(plan, torch.optimizer_of(plan, spec["lr"]), "step", "The Trainer"),
-        *(f"    {line}" for line in lines),
-    ]
+    head = torch.head(plan, torch.optimizer_of(plan, spec["lr"]), "step", "The Trainer")
+    return [*head, f"    return {made}"]
 
 
 def _specific(spec: Mapping[str, Any]) -> dict[str, Any]:

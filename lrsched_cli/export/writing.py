@@ -14,8 +14,8 @@ from lrsched_cli.document import load_text
 from lrsched_cli.errors import SpecError
 from lrsched_cli.export.arithmetic import floating, number
 from lrsched_cli.export.code import JAX, KERAS, NUMPY, Backend, Writer, modules_of
-from lrsched_cli.export.layout import WIDTH, formatted
 from lrsched_cli.export.layout import call as call  # re-exported beside `keywords`
+from lrsched_cli.export.layout import formatted, lean
 from lrsched_cli.export.lower import UnknownFormError
 from lrsched_cli.export.plan import Difference, Plan
 from lrsched_cli.export.trial import guarded, quiet, single_precision
@@ -147,20 +147,10 @@ def module(head: Sequence[str], imports: Iterable[str], *blocks: Sequence[str]) 
     """A Python module: its header, its imports, and its functions two lines apart."""
     groups: list[list[str]] = [[], []]
     for line in sorted(dict.fromkeys(imports), key=lambda line: (not line.startswith("import "), line.lower())):
-        groups[line.split()[1] not in STANDARD] += imported(line)
+        groups[line.split()[1] not in STANDARD].append(line)
     text = "\n\n".join("\n".join(group) for group in groups if group)
     body = "\n\n\n".join("\n".join(block) for block in blocks)
-    defines = blocks[0][0].startswith(("def ", "class ", "@"))
-    between = "\n\n\n" if defines else "\n\n"
-    return "\n".join(head) + (f"\n\n{text}" if text else "") + f"{between}{body}\n"
-
-
-def imported(line: str) -> list[str]:
-    """An import, with a line for each of its names where it is long."""
-    start, _, names = line.partition(" import ")
-    if len(line) <= WIDTH:
-        return [line]
-    return [f"{start} import (", *(f"    {name}," for name in names.split(", ")), ")"]
+    return formatted("\n\n".join(["\n".join(head), text, body]))
 
 
 def formula(
@@ -186,7 +176,7 @@ def formula(
     elif backend is NUMPY:
         blocks[-1] = quiet(plan, helpers, blocks[-1], name)
     imports = modules_of([line for block in blocks for line in block])
-    return [formatted(block) for block in blocks], imports
+    return [lean(block) for block in blocks], imports
 
 
 def _written(

@@ -299,14 +299,19 @@ class Repeat(Wrapper):
         return self._end if self._end < self.lr else 0.0
 
     def _cycles(self, t: Times) -> Any:
+        unscaled = self.lr_mult == self.end_mult == 1
         if self.period_mult == 1:
-            if self.lr_mult == self.end_mult == 1:
+            if unscaled:
                 return periodic(self.body.curve, t, self.period)
             part = periodic(lambda x: self._part(self.body.curve(x)), t, self.period)
-            return np.maximum(part * per_cycle(self._swing, t, self.period) + per_cycle(self._low, t, self.period), 0)
+            scaled = part * per_cycle(self._swing, t, self.period) + per_cycle(self._low, t, self.period)
+            return np.maximum(written(scaled), 0)
         number, x, length = cycle(t, self.period, self.period_mult)
-        part = self._part(self.body.curve(x * (self.period / length)))
-        return np.maximum(part * self._swing(number) + self._low(number), 0)
+        rate = self.body.curve(x * (self.period / length))
+        if unscaled:
+            return rate
+        part = self._part(rate)
+        return np.maximum(written(part * self._swing(number) + self._low(number)), 0)
 
     def _part(self, rate: Any) -> Any:
         """How far a rate of the body is from its foot to its base rate."""

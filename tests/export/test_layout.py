@@ -1,4 +1,4 @@
-"""How exported code is laid out: a formatter and a linter of Python find nothing to say about it."""
+"""How exported code is laid out: a linter of Python finds nothing to say about it."""
 
 from __future__ import annotations
 
@@ -13,21 +13,17 @@ from hypothesis import strategies as st
 
 from lrsched_cli import SpecError, simulate
 from lrsched_cli.cli.export import CODE
-from lrsched_cli.export.layout import WIDTH, call, flat, formatted, one_line
+from lrsched_cli.export.layout import WIDTH, call, formatted, lean, one_line
 from tests.export.support import Case, battery, export_of, exported, golden_cases, simulated
 
 
-def ruff(*args: str, cwd: Path) -> None:
+def assert_clean(folder: Path) -> None:
     """Assert that ruff, told nothing but the width of lines, finds nothing to say."""
     pytest.importorskip("ruff")
-    words = [sys.executable, "-m", "ruff", *args, "--isolated", "--line-length", str(WIDTH), "."]
-    done = subprocess.run(words, cwd=cwd, capture_output=True, text=True, check=False)
+    rules = ["--select", "E,F,I,W,B,UP,RET,C4", "--ignore", "B023", "--line-length", str(WIDTH)]
+    words = [sys.executable, "-m", "ruff", "check", "--quiet", "--isolated", *rules, "."]
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-1000:]
-
-
-def assert_clean(folder: Path) -> None:
-    ruff("check", "--quiet", "--select", "E,F,I,W,B,UP,RET,C4", "--ignore", "B023", cwd=folder)
-    ruff("format", "--check", "--quiet", cwd=folder)
 
 
 @pytest.mark.parametrize("to", CODE)
@@ -89,7 +85,7 @@ LONG: list[Case] = [
 
 
 @pytest.mark.parametrize("case", LONG, ids=lambda case: case.name)
-def test_long_ones_are_broken_where_a_formatter_breaks_them(case: Case, tmp_path: Path) -> None:
+def test_long_ones_are_broken(case: Case, tmp_path: Path) -> None:
     for to in CODE:
         try:
             export = exported(to, case.spec, {"steps": 100})
@@ -141,28 +137,17 @@ def test_one_line_means_the_same(text: str) -> None:
 
 @settings(deadline=None, max_examples=150)
 @given(expressions)
-def test_several_lines_mean_the_same(text: str) -> None:
-    lines = formatted([f"    value = {text}"])
-    assert ast.dump(ast.parse("if True:\n" + "\n".join(lines))) == ast.dump(ast.parse(f"if True:\n    value = {text}"))
+def test_no_parentheses_are_left_that_say_nothing(text: str) -> None:
+    (line,) = lean([f"    value = (({text}))"])
+    assert ast.dump(ast.parse(line.lstrip())) == ast.dump(ast.parse(f"value = {text}"))
+    assert line == f"    value = {one_line(text)}"
 
 
-def test_expressions_are_formatted_as_by_ruff(tmp_path: Path) -> None:
-    pytest.importorskip("ruff")
-    texts: list[str] = []
-
-    @settings(deadline=None, max_examples=200, database=None, derandomize=True)
-    @given(expressions)
-    def collect(text: str) -> None:
-        # One line at most is what formulas have: the rest is for what users write.
-        texts.append(one_line(text))
-
-    collect()
-    body = "\n".join(f"value = {text}" for text in dict.fromkeys(texts) if len(text) < WIDTH - 8)
-    (tmp_path / "lines.py").write_text(f"{body}\n")
-    ruff("format", "--check", cwd=tmp_path)
+def test_what_is_no_expression_stays_as_it_is() -> None:
+    lines = ['    """(a)."""', "# (a)", "    if (step) < (3):", "    return (a)", "def f((a):"]
+    assert lean(lines) == ['    """(a)."""', "# (a)", "    if step < 3:", "    return a", "def f((a):"]
 
 
-def test_call() -> None:
-    assert call("f", ["a", "b=1"]) == ["f(a, b=1)"]
-    assert call("f", ["a", "b=1"], width=0) == ["f(", "    a,", "    b=1,", ")"]
-    assert flat(ast.parse("(a + b) * -c ** 2 ** (x / 2)", mode="eval").body) == "(a + b) * -c ** 2 ** (x / 2)"
+def test_arguments_with_a_line_each() -> None:
+    assert formatted(f"made = {call('f', ['a', 'b=1'])}") == "made = f(a, b=1)\n"
+    assert formatted(f"made = {call('f', ['a', 'b=1'], line_each=True)}") == "made = f(\n    a,\n    b=1,\n)\n"
