@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from lrsched_cli import document
-from lrsched_cli.document import Located, LocatedList, line_of, load_file, load_stream, load_text
+from lrsched_cli.document import Located, LocatedList, line_of, load_file, load_stream, load_text, yaml_text
 from lrsched_cli.errors import SpecError
 
 
@@ -266,7 +267,7 @@ def test_refused(parser, text):
 
 
 def test_a_large_document_is_refused(parser, monkeypatch):
-    monkeypatch.setattr(document, "MAX_NODES", 50)
+    monkeypatch.setattr(yaml_text, "MAX_NODES", 50)
     assert len(load_text("- 1\n" * 49, "p")) == 49
     assert error_of("- 1\n" * 50) == "p.yaml:1: holds more than 50 values, counting what aliases repeat"
     assert error_of("a: b\n" * 50) == "p.yaml:1: holds more than 50 values, counting what aliases repeat"
@@ -432,8 +433,59 @@ def test_yaml_without_its_c_parser():
     script = (
         "import yaml\n"
         "if hasattr(yaml, 'CSafeLoader'): del yaml.CSafeLoader\n"
-        "from lrsched_cli import document\n"
-        "assert [loader.__mro__[2] for loader in document.LOADERS] == [yaml.SafeLoader]\n"
+        "from lrsched_cli import document; from lrsched_cli.document import yaml_text\n"
+        "assert [loader.__mro__[2] for loader in yaml_text.LOADERS] == [yaml.SafeLoader]\n"
         "assert document.load_text('a: [1e-5]', 'p') == {'a': [1e-5]}\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+
+
+# JSON, which Python's own parsers read.
+
+
+def _lines(value):
+    """A document's values, each with the line that it was written on."""
+    if isinstance(value, Located):
+        return (value.line, {key: (value.lines[key], _lines(item)) for key, item in value.items()})
+    if isinstance(value, LocatedList):
+        return (value.line, [(line, _lines(item)) for line, item in zip(value.lines, value, strict=True)])
+    return value
+
+
+json_texts = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=8)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | json_texts,
+    lambda part: st.lists(part, max_size=4) | st.dictionaries(json_texts, part, max_size=4),
+)
+
+
+@settings(deadline=None)
+@given(st.dictionaries(json_texts, json_values), st.sampled_from([None, 0, 2, "\t"]), st.sampled_from(["", "\n\n "]))
+def test_json_is_read_as_the_yaml_that_it_is(tmp_path_factory, value, indent, before):
+    import json
+
+    path = tmp_path_factory.mktemp("json") / "x.json"
+    text = before + json.dumps(value, indent=indent, ensure_ascii=False) + "\n"
+    path.write_text(text, encoding="utf-8")
+    try:
+        expected = load_text(text, "x.json")
+    except SpecError as error:
+        expected = str(error)
+    if isinstance(expected, str):
+        with pytest.raises(SpecError) as caught:
+            load_file(path, "x.json")
+        assert str(caught.value) == expected
+        return
+    found = load_file(path, "x.json")
+    assert found == value
+    assert _lines(found) == _lines(expected)
+
+
+def test_a_json_file_does_without_yaml(tmp_path):
+    (tmp_path / "x.json").write_text('{"a": {"b": [1,\n 2e-5, "\\u00e9"]}}')
+    script = (
+        "import sys; from pathlib import Path; from lrsched_cli.document import load_file\n"
+        f"assert load_file(Path({str(tmp_path / 'x.json')!r})) == {{'a': {{'b': [1, 2e-5, 'é']}}}}\n"
+        "assert 'yaml' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from lrsched_cli.document import MAX_DEPTH, MAX_DIGITS, MAX_NODES, Located, LocatedList
+from lrsched_cli.document.located import MAX_DEPTH, MAX_DIGITS, MAX_NODES, Located, LocatedList
 from lrsched_cli.errors import SpecError
 
 _PART = r"""(?:[A-Za-z0-9_-]+|"(?:[^"\\\n]|\\.){0,100}"|'[^'\n]{0,100}')"""

@@ -276,7 +276,7 @@ class Rescaled(Fall):
         return (self.form(t) - self.foot) / (self.top - self.foot)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Stretched(Cycles):
     """Cycles of a body, whose clock is stretched: with its stairs, a rounded tick would be another rate."""
 

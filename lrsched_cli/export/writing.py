@@ -201,7 +201,7 @@ def _written(
         first.append(f"{argument} = np.asarray({argument}, dtype=float)")
     elif backend is KERAS:
         first.append(f'{argument} = ops.cast({argument}, "float32")')
-    elif backend is JAX and writer.says_expression:
+    elif backend is JAX:  # a plain number would be a whole one, and divide by zero where an array has inf
         first.append(f"{argument} = jnp.asarray({argument}, dtype=float)")
     if per_tick != 1 and any(re.search(r"\bepoch\b", line) for line in body):
         first.append(f"epoch = step // {per_tick}")

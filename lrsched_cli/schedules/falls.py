@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,27 @@ from lrsched_cli.schedules.expression import CompiledExpression
 from lrsched_cli.schedules.ticks import Array, Times, cos_pi, log, piecewise, pow_, power_of, sqrt, tanh, written
 
 
-class Fall(ABC):
+class Value:
+    """Equal to another of its class with equal fields; nobody changes one.
+
+    ``dataclass`` would write these methods anew for every class, which is most of what it costs to import one.
+    """
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self._compared() == other._compared()  # type: ignore[attr-defined]
+
+    def __hash__(self) -> int:
+        return hash((type(self), *self._compared()))
+
+    def __repr__(self) -> str:
+        told = ", ".join(f"{field.name}={getattr(self, field.name)!r}" for field in fields(self))  # type: ignore[arg-type]
+        return f"{type(self).__name__}({told})"
+
+    def _compared(self) -> list[Any]:
+        return [getattr(self, field.name) for field in fields(self) if field.compare]  # type: ignore[arg-type]
+
+
+class Fall(Value, ABC):
     """The part that is left at ``x``; outside of ``0 <= x <= 1`` the formula goes on."""
 
     @abstractmethod
@@ -25,7 +45,7 @@ class Fall(ABC):
         return np.full(x.shape, np.inf)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Line(Fall):
     """A straight line."""
 
@@ -36,7 +56,7 @@ class Line(Fall):
 LINE = Line()
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Wave(Fall):
     """A cosine wave, by default half of one; its clock and its value may be raised to powers."""
 
@@ -58,7 +78,7 @@ class Wave(Fall):
         return np.asarray(((np.floor(np.maximum(x, 0.0) ** self.k * halves) + 1) / halves) ** (1 / self.k))
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Power(Fall):
     """A power of the part of the time that is left: ``(1 - x ** k) ** power``."""
 
@@ -71,7 +91,7 @@ class Power(Fall):
         return pow_(1 - (x if self.k == 1 else pow_(x, self.k)), self.power)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Root(Fall):
     """``1 - sqrt(x)``: fast at first."""
 
@@ -79,7 +99,7 @@ class Root(Fall):
         return 1 - sqrt(x)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Shrink(Fall):
     """A geometric fall, stretched so that it arrives: ``(ratio ** x - ratio) / (1 - ratio)``."""
 
@@ -89,7 +109,7 @@ class Shrink(Fall):
         return (power_of(self.ratio, x) - self.ratio) * (1 / (1 - self.ratio))
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Fade(Fall):
     """``exp(-x)``: it never arrives."""
 
@@ -97,7 +117,7 @@ class Fade(Fall):
         return power_of(math.exp(-1), x)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Logarithm(Fall):
     """The logarithm of the tick, counted from 1, over that of the whole: ``1 - log(x * ticks + 1) / log(ticks)``."""
 
@@ -107,7 +127,7 @@ class Logarithm(Fall):
         return 1 - log(x * self.ticks + 1) / math.log(self.ticks)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Tangent(Fall):
     """A hyperbolic tangent between two of its arguments, which need not begin at 1 nor end at 0."""
 
@@ -118,7 +138,7 @@ class Tangent(Fall):
         return tanh(x * (self.ub - self.lb) + self.lb) * -0.5 + 0.5
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Reflected(Fall):
     """The reflected exponential, REX: ``(1 - x) / (1 - x / 2)``."""
 
@@ -127,7 +147,7 @@ class Reflected(Fall):
         return (1 - x) / (1 - x / 2)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Triangle(Fall):
     """From 0 up to 1 at ``rise`` and down again: a cycle that begins at its foot."""
 
@@ -140,7 +160,7 @@ class Triangle(Fall):
         return np.where(x < self.rise, self.rise, np.where(x < 1, 1.0, np.inf))
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Formula(Fall):
     """What is left as a user wrote it, of ``x``."""
 

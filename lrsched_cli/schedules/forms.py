@@ -20,7 +20,7 @@ import numpy as np
 from lrsched_cli.run import MAX_TICKS
 from lrsched_cli.schedules.base import Schedule, next_of
 from lrsched_cli.schedules.expression import CompiledExpression
-from lrsched_cli.schedules.falls import LINE, Fall
+from lrsched_cli.schedules.falls import LINE, Fall, Value
 from lrsched_cli.schedules.ticks import (
     Array,
     Times,
@@ -35,7 +35,7 @@ from lrsched_cli.schedules.ticks import (
 )
 
 
-class Form(ABC):
+class Form(Value, ABC):
     """A rate, or a factor of one, as a function of a clock: of any ticks, or of a row of them."""
 
     @abstractmethod
@@ -47,7 +47,7 @@ class Form(ABC):
         return np.full(t.shape, np.inf)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Level(Form):
     """The same value throughout."""
 
@@ -57,7 +57,7 @@ class Level(Form):
         return self.value
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Transition(Form):
     """From one value to another over so many ticks, and on by the same formula."""
 
@@ -75,7 +75,7 @@ class Transition(Form):
         return np.maximum(np.ceil(turn * (1 - 1e-9)), t + 1)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Geometric(Form):
     """A constant factor every so many ticks."""
 
@@ -87,7 +87,7 @@ class Geometric(Form):
         return power_of(self.factor, t / self.every) * self.start
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Law(Form):
     """A power of the clock: ``start * ((t + shift) / scale) ** power``."""
 
@@ -100,7 +100,7 @@ class Law(Form):
         return pow_((t + self.shift) / self.scale, self.power) * self.start
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Table(Form):
     """Values that hold from one tick to the next: ``values[i]`` from ``ticks[i - 1]`` on."""
 
@@ -114,7 +114,7 @@ class Table(Form):
         return next_of(self.ticks, t)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Written(Form):
     """An expression that a user wrote, of the tick."""
 
@@ -128,7 +128,7 @@ class Written(Form):
         return self.expression.next_knot(t)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Of(Form):
     """A schedule as a form."""
 
@@ -141,7 +141,7 @@ class Of(Form):
         return self.schedule.next_knot(t)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Phases(Form):
     """One form after another, all on the same clock: ``forms[i]`` rules from ``starts[i - 1]`` on."""
 
@@ -161,7 +161,7 @@ class Phases(Form):
         return knot
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Late(Form):
     """A form on a clock that starts later; ``held``: at its first value until then, else going backwards."""
 
@@ -183,7 +183,7 @@ class Late(Form):
         return np.where(t < self.by, math.ceil(self.by), knot)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Stairs(Form):
     """A form that is read every so many ticks only, and held in between."""
 
@@ -202,7 +202,7 @@ class Stairs(Form):
         return np.maximum(np.ceil((np.floor(t / self.every) + 1) * self.every), t + 1)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Wrapped(Form):
     """So many falls of equal length over so many ticks, each from the top, numbered by ``cycles * (t / ticks)``."""
 
@@ -224,7 +224,7 @@ class Wrapped(Form):
         return np.where(late > t, late, np.maximum(end, t + 1))
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Scaled(Form):
     """The product of several forms."""
 
@@ -237,7 +237,7 @@ class Scaled(Form):
         return np.asarray(reduce(np.minimum, [form.next_knot(t) for form in self.forms]))
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Raised(Form):
     """A form with a value added to it."""
 
@@ -251,7 +251,7 @@ class Raised(Form):
         return self.form.next_knot(t)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Repeated(Form):
     """A form that starts again every so many ticks; ``there_and_back``: it runs back before it starts again."""
 
@@ -274,7 +274,7 @@ class Repeated(Form):
         return np.where((inner > t) & (inner < end), inner, end)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Bounded(Form):
     """A form kept between two values."""
 
@@ -289,7 +289,7 @@ class Bounded(Form):
         return self.form.next_knot(t)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Cycles(Form):
     """A fall from a top to a foot, again and again.
 

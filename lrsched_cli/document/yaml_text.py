@@ -1,4 +1,4 @@
-"""YAML as plain mappings, lists and scalars that remember their lines, read safely and within bounds.
+"""YAML as a document.
 
 What ``yaml.safe_load`` reads, except that: ``1e-5`` is a number; ``1:30``, ``2024-01-01`` and ``=`` are text, as is a
 key such as ``no``; and what would be silently surprising (a key twice, ``010``) or is not plain data is refused.
@@ -7,99 +7,22 @@ key such as ``no``; and what would be silently surprising (a key twice, ``010``)
 from __future__ import annotations
 
 import re
-from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import yaml
 
+from lrsched_cli.document.located import MAX_DEPTH, MAX_DIGITS, MAX_NODES, Located, LocatedList
 from lrsched_cli.errors import SpecError, shown
-from lrsched_cli.metrics import decode, read_file, read_stream
 
-MAX_BYTES = 8 << 20
-#: Mappings, lists and scalars, each counted as often as aliases repeat it.
-MAX_NODES = 200_000
-#: Mappings and lists inside each other, aliases included.
-MAX_DEPTH = 60
-MAX_DIGITS = 40
 #: Beyond this many, whole numbers can be made that all hash alike, and a mapping of them takes hours to fill.
 MAX_KEY = 10**18
 
 
-class Located(dict[Any, Any]):
-    """A mapping with the ``file`` it was written in, the ``line`` it begins on, from 1, and the ``lines`` of its keys.
-
-    A merged key (``<<``) has the line where it was written. A copy of the mapping is a plain ``dict``.
-    """
-
-    __slots__ = ("file", "line", "lines")
-
-    def __init__(self, file: str, line: int) -> None:
-        self.file = file
-        self.line = line
-        self.lines: dict[Any, int] = {}
-
-
-class LocatedList(list[Any]):
-    """A list with the ``file`` it was written in, the ``line`` it begins on and the ``lines`` of its items."""
-
-    __slots__ = ("file", "line", "lines")
-
-    def __init__(self, file: str, line: int) -> None:
-        self.file = file
-        self.line = line
-        self.lines: list[int] = []
-
-
-def line_of(container: Any, key: Any) -> int | None:
-    """The line where a mapping's key or a list's item was written; None if it was not read from a text."""
-    if not isinstance(container, Located | LocatedList):
-        return None
-    try:
-        return container.lines[key]
-    except LookupError:
-        return None
-
-
-def load_file(path: Path, name: str | None = None) -> Any:
-    """The YAML document in a regular file; ``name`` is what errors call it, the path unless given."""
-    name = str(path) if name is None else name
-    data = read_file(path, name, MAX_BYTES)
-    if path.suffix == ".json":
-        _refuse_loose_json(decode(data, name), name)
-    return load_text(data, name)
-
-
-def _refuse_loose_json(text: str, name: str) -> None:
-    """Refuse what YAML takes and the program that a JSON file is for does not, such as a comma too many."""
-    import json
-
-    try:
-        json.loads(text.removeprefix("\ufeff"))
-    except json.JSONDecodeError as error:
-        raise SpecError(f"is not valid JSON: {error.msg}", file=name, line=error.lineno) from None
-    except (RecursionError, ValueError):
-        pass  # the bounds of a document have words of their own for it
-
-
-def load_stream(stream: BinaryIO, name: str = "<stdin>") -> Any:
-    """The YAML document in a binary stream, such as ``sys.stdin.buffer``."""
-    return load_text(read_stream(stream, name, MAX_BYTES), name)
-
-
-def load_text(data: bytes | str, name: str) -> Any:
-    """The YAML document in a text: a ``Located``, a ``LocatedList`` or a scalar; errors call its file ``name``."""
-    if len(data) > MAX_BYTES:
-        raise SpecError(f"is larger than {MAX_BYTES >> 20} MB", file=name)
-    text = data if isinstance(data, str) else decode(data, name)
+def build(text: str, name: str) -> Any:
+    """The document in a text, None where it holds nothing; raises ``SpecError``, without the file's name."""
     if text.lstrip()[:1] in ("{", "["):
         text = _PAIR.sub(_paired, text)
-    try:
-        value = _Builder(name).build(_compose(text)).value
-        if value is None:
-            raise SpecError("is empty")
-    except SpecError as error:
-        raise error.locate(file=name) from None
-    return value
+    return _Builder(name).build(_compose(text)).value
 
 
 # What YAML admits no character of: both parsers refuse these too, but neither says on which line.
