@@ -37,7 +37,7 @@ def t_max() -> Any:
     return time("1dur", "When it ends.")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class StepScheduler(Timed):
     """A factor every so much time."""
 
@@ -61,7 +61,7 @@ class StepScheduler(Timed):
         return Failure(Span(-size.value, size.unit, size.pace).tick, "0.0 cannot be raised to a negative power")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class MultiStepScheduler(Timed):
     """A factor at each milestone."""
 
@@ -77,7 +77,7 @@ class MultiStepScheduler(Timed):
         return table(self, self.milestones, self.gamma)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class ConstantScheduler(Timed):
     """A factor of the rate for a time, then the rate itself."""
 
@@ -92,7 +92,7 @@ class ConstantScheduler(Timed):
         return phases((0, Level(self.lr * self.alpha)), (self.span("t_max").tick, Level(self.lr)))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class LinearScheduler(Timed):
     """A straight line, to 0 unless said otherwise."""
 
@@ -109,7 +109,7 @@ class LinearScheduler(Timed):
         return end.paced(ramp(self.lr * self.alpha_i, self.lr * self.alpha_f, float(end.value)))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class ExponentialScheduler(Timed):
     """A factor spread over a period, again and again."""
 
@@ -137,7 +137,7 @@ class ExponentialScheduler(Timed):
         return None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class CosineAnnealingScheduler(Timed):
     """Half a cosine wave; its end is held."""
 
@@ -165,7 +165,7 @@ def _lifetime(first: int, mult: float) -> float:
     return total
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class CosineAnnealingWarmRestartsScheduler(Timed):
     """Half a cosine wave that starts again from the top, each time longer; lengths are cut to whole ones."""
 
@@ -208,7 +208,7 @@ class CosineAnnealingWarmRestartsScheduler(Timed):
         return Failure(Span(life, first.unit, first.pace).tick, "the cycles have shrunk to nothing")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class PolynomialScheduler(Timed):
     """A power of the part of the time that is left."""
 

@@ -166,7 +166,7 @@ class Span:
         return form if self.pace == 1 else Paced(form, self.pace)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Timed(Foreign):
     """A scheduler of Composer's: a function of the time, which is stated in its units."""
 

@@ -47,7 +47,7 @@ def alpha_f() -> Any:
     return param("number", 0.0, "The end, as a part of the rate.")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Warmed(Timed):
     """A scheduler with a linear warm-up from 0 in front of it."""
 
@@ -87,7 +87,7 @@ class Warmed(Timed):
         return tuple(notes)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class MultiStepWithWarmupScheduler(Warmed):
     """A linear warm-up from 0 over a factor at each milestone, both on the same clock."""
 
@@ -104,7 +104,7 @@ class MultiStepWithWarmupScheduler(Warmed):
         return phases((0, warm.paced(self.rise())), (warm.tick, then(-warm.tick, after)))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Decaying(Warmed):
     """A scheduler with a warm-up, and an end that is counted from the start of the run."""
 
@@ -135,7 +135,7 @@ class Decaying(Warmed):
         """What follows the warm-up, over so many ticks of its clock."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class ConstantWithWarmupScheduler(Decaying):
     """A linear warm-up from 0, then the same rate, past t_max too."""
 
@@ -158,7 +158,7 @@ class ConstantWithWarmupScheduler(Decaying):
         return (*super().notes(total), f"the factor {self.alpha:g} stays past t_max, where composer's docs promise 1.0")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class LinearWithWarmupScheduler(Decaying):
     """A linear warm-up from 0, then a straight line."""
 
@@ -177,7 +177,7 @@ class LinearWithWarmupScheduler(Decaying):
         return ramp(self.top, self.lr * self.alpha_f, ticks)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class CosineAnnealingWithWarmupScheduler(Decaying):
     """A linear warm-up from 0, then half a cosine wave."""
 
@@ -191,7 +191,7 @@ class CosineAnnealingWithWarmupScheduler(Decaying):
         return ramp(self.lr, self.lr * self.alpha_f, ticks, Wave())
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class PolynomialWithWarmupScheduler(Decaying):
     """A linear warm-up from 0, then a power of the part of the time that is left."""
 

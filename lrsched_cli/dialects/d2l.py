@@ -25,7 +25,7 @@ from lrsched_cli.schedules.parameters import REQUIRED, param
 SOURCE = "d2l.ai, chapter_optimization/lr-scheduler"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Scheduler(Foreign):
     """A scheduler of the chapter, alone or in its training loop."""
 
@@ -64,7 +64,7 @@ class Scheduler(Foreign):
         return (f"the loop of d2l lags: {told}",)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class SquareRootScheduler(Scheduler):
     """The inverse square root of time."""
 
@@ -83,7 +83,7 @@ class SquareRootScheduler(Scheduler):
         return Law(self.lr, 1.0, 1.0)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class FactorScheduler(Scheduler):
     """A factor at every call, the first one too, down to a floor."""
 
@@ -118,7 +118,7 @@ class FactorScheduler(Scheduler):
         return phases((0, falling), (math.ceil(math.log(floor / first) / math.log(self.factor)), Level(floor)))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class MultiFactorScheduler(Scheduler):
     """A factor at each of some calls, whichever order they are given in."""
 
@@ -146,7 +146,7 @@ class MultiFactorScheduler(Scheduler):
         return tuple((int(step) + self._lag, "drop") for step in self._reached[:12] if step > 0)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class CosineScheduler(Scheduler):
     """A linear warm-up, then half a cosine wave down to an end, which is held; max_update counts the warm-up."""
 

@@ -26,7 +26,7 @@ def total_steps() -> Any:
     return param("ticks", REQUIRED, "Steps of the whole run, the warm-up among them.", length="step")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Warmed(Foreign):
     """A warm-up by the logarithm of the step, or a straight line, that lags a step behind."""
 
@@ -58,7 +58,7 @@ class Warmed(Foreign):
         return (f"deepspeed does not know warmup_type {self.warmup_type}, and uses log",)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class WarmupLR(Warmed):
     """A warm-up by the logarithm of the step, or a straight line, then the same rate."""
 
@@ -87,7 +87,7 @@ class WarmupLR(Warmed):
         return (*super().notes(total), f"{self.kind} sets the rate itself and ignores the optimizer's lr")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class WarmupDecayLR(WarmupLR):
     """A warm-up by the logarithm of the step, or a straight line, then a straight line back to its start."""
 
@@ -120,7 +120,7 @@ def _too_short(kind: Warmed, total: float) -> tuple[str, ...]:
     return (f"total_num_steps {total} is less than warmup_num_steps {kind.warmup_num_steps}",)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class WarmupCosineLR(Warmed):
     """A warm-up by the logarithm of the step, or a straight line, then half a cosine wave; update 0 has a rate of 0."""
 
@@ -153,7 +153,7 @@ class WarmupCosineLR(Warmed):
         return tuple(notes)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class LRRangeTest(Foreign):
     """A rate that rises without an end, in a straight line or by stairs."""
 

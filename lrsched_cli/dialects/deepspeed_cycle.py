@@ -76,7 +76,7 @@ class Inverse(Form):
         return self.start / (t * self.slope + 1)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class OneCycle(Foreign):
     """Up to the peak and down again, then a decay below the start; the momentum goes the other way."""
 

@@ -41,7 +41,7 @@ def updates_per_epoch() -> Any:
     return declared(Param("integer", "Updates of an epoch.", ge=1, optional=True), counted)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Scheduler(Foreign):
     """A scheduler of the library.
 
@@ -83,7 +83,7 @@ class Scheduler(Foreign):
         return (f"{self.kind} uses the first rate {self.lr:g} and ignores the other {len(self.lrs) - 1}",)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class ByEpoch(Scheduler):
     """A scheduler that looks at the epoch."""
 

@@ -40,7 +40,7 @@ LONGEST_ANNEAL = 1_000_000
 NOTHING = 1e-30
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Annealed(ByEpoch):
     """A scheduler with a rate for each epoch, and another rule from an epoch on."""
 
@@ -61,7 +61,7 @@ class Annealed(ByEpoch):
         return warm_mark(self.warmup_updates, self.kind.partition(".")[2])
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Fixed(Annealed):
     """A rate for each epoch, the last one for those that follow, and a warm-up that is one update ahead."""
 
@@ -91,7 +91,7 @@ class Fixed(Annealed):
         return phases((0, first), ((self.force_anneal - 1) * each, falling))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class PolynomialDecay(Annealed):
     """A linear warm-up from 0, then a power of the part of the updates that is left, down to an end."""
 
@@ -262,7 +262,7 @@ def by_key(help: str) -> Any:
     return dataclasses.field(default=(), metadata={"param": ByKey("any", help)})
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Manual(ByEpoch):
     """Rates by epoch and by update, each held until the next one; those by update come last and win."""
 

@@ -16,7 +16,7 @@ from lrsched_cli.schedules.parameters import Metrics, param
 from lrsched_cli.schedules.ticks import Array
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class ReduceLROnPlateau(ByEpoch):
     """A linear warm-up by update, then torch's ReduceLROnPlateau by epoch, without patience unless it is given."""
 

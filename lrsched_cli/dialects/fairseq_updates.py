@@ -29,7 +29,7 @@ def warmup_init_lr(otherwise: str) -> Any:
     return param("number", -1, f"Rate at the start of the warm-up; below 0: {otherwise}.")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class InverseSqrt(Scheduler):
     """A linear warm-up, then the inverse square root of the update."""
 
@@ -54,7 +54,7 @@ class InverseSqrt(Scheduler):
         return warm_mark(self.warmup_updates, "inverse_sqrt")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Cosine(Scheduler):
     """A linear warm-up, then cosine annealing that starts again, by default from a tenth of the top each time."""
 
@@ -174,7 +174,7 @@ class Backward(Form):
         return t + 1
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class TriStage(Scheduler):
     """A linear warm-up, a constant rate, and a decay by a constant factor each update, to an end."""
 
@@ -250,7 +250,7 @@ class TriStage(Scheduler):
         return (*super().notes(total), f"fairseq uses phase_ratio and ignores {', '.join(ignored)}")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Triangular(Scheduler):
     """A triangle wave from the rate up to another one, which shrinks each cycle."""
 
@@ -313,7 +313,7 @@ class Mirrored(Form):
         return t + 1
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Step(Scheduler):
     """A linear warm-up, then a factor every so many updates, down to a floor."""
 

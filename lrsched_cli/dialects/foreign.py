@@ -26,7 +26,7 @@ class Failure(NamedTuple):
     reason: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Failing(Schedule):
     """A kind of another library, which may raise in the middle of a run."""
 
@@ -51,7 +51,7 @@ class Failing(Schedule):
         super().require(tick)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Foreign(Failing):
     """A kind of another library, under its own names: it accepts what the library accepts, and refuses what it refuses.
 

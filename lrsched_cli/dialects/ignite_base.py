@@ -56,7 +56,7 @@ class Course(NamedTuple):
     failure: Failure | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Handler(Foreign):
     """A scheduler of the library, attached to ``Events.ITERATION_STARTED``: before update t it sees event t."""
 

@@ -39,7 +39,7 @@ DOWN: Mapping[str, Any] = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Composed(Handler):
     """A scheduler with others inside it, all of them on the same optimizer."""
 
@@ -84,7 +84,7 @@ class Composed(Handler):
         return tuple(dict.fromkeys(notes))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class LRScheduler(Composed):
     """A scheduler of torch as a handler: its get_lr() at every event, and never its step()."""
 
@@ -136,7 +136,7 @@ class LRScheduler(Composed):
         return tuple(notes)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class ConcatScheduler(Composed):
     """One scheduler after another, each with events of its own."""
 
@@ -222,7 +222,7 @@ class ConcatScheduler(Composed):
         return tuple(notes)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class CreateLRSchedulerWithWarmup(Composed):
     """A line up to a rate, then another scheduler, which goes on from there."""
 

@@ -20,7 +20,7 @@ from lrsched_cli.schedules.parameters import REQUIRED, param
 Points = tuple[tuple[int, float], ...]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Curve(Handler):
     """A scheduler whose values depend on nothing but the number of its events."""
 
@@ -44,7 +44,7 @@ class Curve(Handler):
         return (f"{self.kind} sets the rate itself and ignores the optimizer's lr",)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Cyclical(Curve):
     """A scheduler that goes from one value to another and starts again."""
 
@@ -86,7 +86,7 @@ class Cyclical(Curve):
         return self._rounds.failure
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class LinearCyclicalScheduler(Cyclical):
     """A straight line to the end value in the middle of each cycle, and back; or there only, if monotonic."""
 
@@ -111,7 +111,7 @@ class LinearCyclicalScheduler(Cyclical):
         return self.end_value + (self.start_value - self.end_value)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class CosineAnnealingScheduler(Cyclical):
     """Half a cosine wave from the start value to the end value, cycle after cycle."""
 
@@ -124,7 +124,7 @@ class CosineAnnealingScheduler(Cyclical):
         return Wave()
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class PiecewiseLinear(Curve):
     """Straight lines between points; the first and the last value hold before and after them."""
 

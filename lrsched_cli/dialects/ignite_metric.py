@@ -13,7 +13,7 @@ from lrsched_cli.schedules.parameters import param
 from lrsched_cli.schedules.ticks import Array
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class ReduceLROnPlateauScheduler(ReduceOnPlateau):
     """torch's ReduceLROnPlateau, called when the metric is known; its floor counts with param_group_index only."""
 

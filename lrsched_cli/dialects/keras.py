@@ -27,7 +27,7 @@ from lrsched_cli.schedules.ticks import Array
 SOURCE = "keras.optimizers.schedules"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class KerasSchedule(Foreign):
     """A function of the count of updates, given to an optimizer in place of its learning rate."""
 
@@ -51,7 +51,7 @@ def named(name: str) -> Any:
     return param("text", name, "A name for the operation: it changes nothing.")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Decay(KerasSchedule):
     """A decay from a rate at the start, whose type is the type of the arithmetic.
 
@@ -95,7 +95,7 @@ class Decay(KerasSchedule):
             yield f"keras computes in whole numbers here and cuts the others down to such: write {first}.0 for {first}"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class ExponentialDecay(Decay):
     """A constant factor every so many updates, smoothly or in steps."""
 
@@ -114,7 +114,7 @@ class ExponentialDecay(Decay):
         return Stairs(Geometric(start, rate), ticks) if self.staircase else Geometric(start, rate, ticks)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class InverseTimeDecay(Decay):
     """One over the time, smoothly or in steps."""
 
@@ -133,7 +133,7 @@ class InverseTimeDecay(Decay):
         return Stairs(Inverse(start, rate), ticks) if self.staircase else Inverse(start, rate, ticks)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class PolynomialDecay(Decay):
     """A power of the time that is left, down to an end; with cycle over longer and longer times."""
 
@@ -162,7 +162,7 @@ class PolynomialDecay(Decay):
         return {**super().rates(), "end_learning_rate": self.end_learning_rate}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class CosineDecay(Decay):
     """Half a cosine wave down to a part of the rate, after a warm-up if a target is given."""
 
@@ -213,7 +213,7 @@ class CosineDecay(Decay):
         return ((math.ceil(self.warmup_steps), "decay"),) if warmed else ()
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class CosineDecayRestarts(Decay):
     """Half cosine waves that start from the top again, each longer and lower or higher than the one before."""
 
@@ -244,7 +244,7 @@ class CosineDecayRestarts(Decay):
         )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class PiecewiseConstantDecay(KerasSchedule):
     """A table of rates: each one from the update after its boundary on."""
 

@@ -31,7 +31,7 @@ LOWER = """
 DIRECTIONS = dict.fromkeys(LOWER.split(), "min") | dict.fromkeys(HIGHER.split(), "max")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class ReduceLROnPlateau(MetricDriven):
     """The rate is cut where a metric stops improving, at the last epoch that patience counts."""
 

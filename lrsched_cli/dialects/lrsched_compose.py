@@ -31,7 +31,7 @@ class Nested(Param):
         return False
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Composed(Function):
     """A function of other schedules of the library."""
 
@@ -59,7 +59,7 @@ class Composed(Function):
         return tuple(dict.fromkeys(note for member in self.members for note in member.notes(total)))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class WithWarmup(Composed):
     """A linear warm-up to the first rate of a schedule, whose clock starts after it."""
 
@@ -131,7 +131,7 @@ class Parts(Nested):
 PAIRS = Parts("any", "Pairs of a duration and a kind of lrsched.")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Sequential(Composed):
     """Schedules one after the other, each on a clock of its own; the last rate of the last one is held."""
 

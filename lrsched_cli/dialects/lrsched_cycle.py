@@ -19,7 +19,7 @@ CLR = "lrsched 0.5, clr.py; Smith 2017, arXiv 1506.01186"
 TRIANGLE: Mapping[str, Any] = {"min_lr": 0.001, "max_lr": 0.1, "step_size": 20}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class CosineRestarts(Function):
     """Cosine annealing that starts again from the top, cycle after cycle."""
 
@@ -49,7 +49,7 @@ class CosineRestarts(Function):
         return tuple((int(start), f"cycle {i + 2}") for i, start in enumerate(starts) if start < float("inf"))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class OneCycle(Function):
     """One cycle: half a cosine wave up to the peak, another one down to the end."""
 
@@ -91,7 +91,7 @@ class OneCycle(Function):
         return ((self._peak, "fall"),)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Triangle(Function):
     """A triangle wave between two rates: torch's CyclicLR by other names."""
 
@@ -114,7 +114,7 @@ class Triangle(Function):
         return 1.0
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Triangular(Triangle):
     """A triangle wave between two rates."""
 
@@ -123,7 +123,7 @@ class Triangular(Triangle):
     source = CLR
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Triangular2(Triangle):
     """A triangle wave of half the height in every cycle."""
 
@@ -133,7 +133,7 @@ class Triangular2(Triangle):
     mode = "triangular2"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class ExpRange(Triangle):
     """A triangle wave whose height changes by a factor every step."""
 

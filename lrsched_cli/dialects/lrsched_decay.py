@@ -31,7 +31,7 @@ def total_steps() -> Any:
     return param("ticks", REQUIRED, "Steps from the start to the end.", length="step")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Function(Foreign):
     """A function of the library."""
 
@@ -69,7 +69,7 @@ def first_refused(value: Callable[[int], float], last: int = MAX_TICKS) -> Failu
     return Failure(raising, str(reason(raising)))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Constant(Function):
     """The same rate throughout."""
 
@@ -83,7 +83,7 @@ class Constant(Function):
         return Level(self.lr)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class StepDecay(Function):
     """A factor every so many steps."""
 
@@ -101,7 +101,7 @@ class StepDecay(Function):
         return Stairs(Geometric(self.base_lr, self.drop, self.step_size), self.step_size)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class MultiStep(Function):
     """A factor at each milestone; milestones may repeat and come in any order."""
 
@@ -136,7 +136,7 @@ class MultiStep(Function):
         return tuple((step, "drop") for step in sorted(set(self.milestones))[:12])
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Exponential(Function):
     """A constant factor every step."""
 
@@ -163,7 +163,7 @@ def powers(start: float, factor: float) -> Form:
     return form if factor > 0 else Stairs(form, 1)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class ExponentialDecay(Function):
     """A factor every so many steps, spread over them."""
 
@@ -191,7 +191,7 @@ def power_decay(start: float, end: float, ticks: int, power: float) -> Form:
     return decay(start, end, ticks, LINE if power == 1 else Power(power)) if power else Level(start)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Polynomial(Function):
     """A power of the part of the steps that is left, down to an end."""
 
@@ -215,7 +215,7 @@ class Polynomial(Function):
         return power_decay(self.base_lr, self.end_lr, self.total_steps, self.power)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class PolynomialDecay(Function):
     """A power of the part of the steps that is left, down to an end; the power must be positive."""
 
@@ -234,7 +234,7 @@ class PolynomialDecay(Function):
         return power_decay(self.start_lr, self.end_lr, self.total_steps, self.power)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Linear(Function):
     """A straight line to an end."""
 
@@ -252,7 +252,7 @@ class Linear(Function):
         return decay(self.base_lr, self.end_lr, self.total_steps, LINE)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Cosine(Function):
     """Half a cosine wave down to a floor, which is held."""
 
@@ -270,7 +270,7 @@ class Cosine(Function):
         return decay(self.base_lr, self.min_lr, self.total_steps, Wave())
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class InverseSqrt(Function):
     """A linear warm-up from 0, then the inverse square root of the step."""
 
@@ -291,7 +291,7 @@ class InverseSqrt(Function):
         return ((self.warmup_steps, "inverse_sqrt"),)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class WarmupStableDecay(Function):
     """A linear warm-up, a constant rate, and a decay over the last steps."""
 

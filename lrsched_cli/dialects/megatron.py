@@ -26,7 +26,7 @@ WARM = "init_lr + (max_lr - init_lr) * s / lr_warmup_steps while s <= lr_warmup_
 WSD_FALLS: dict[str, Fall] = {"exponential": Shrink(0.5), "linear": LINE, "cosine": Wave(), "minus_sqrt": Root()}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class OptimizerParamScheduler(Foreign):
     """A linear warm-up, then a decay in one of Megatron's styles; past its steps the minimum."""
 
@@ -158,7 +158,7 @@ def _from(tick: int, form: Form) -> tuple[int, Form]:
     return tick, then(-tick, form)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Styled(OptimizerParamScheduler):
     """A scheduler that is named by its decay style."""
 
@@ -171,7 +171,7 @@ class Styled(OptimizerParamScheduler):
         super().check()
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Linear(Styled):
     """A linear warm-up, then a straight line to the minimum."""
 
@@ -181,7 +181,7 @@ class Linear(Styled):
     lr_decay_style: str = param("text", "linear", "The style that this kind is named by.", choices=("linear",))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Cosine(Styled):
     """A linear warm-up, then half a cosine wave to the minimum."""
 
@@ -191,7 +191,7 @@ class Cosine(Styled):
     lr_decay_style: str = param("text", "cosine", "The style that this kind is named by.", choices=("cosine",))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Constant(Styled):
     """A linear warm-up, then the same rate for ever."""
 
@@ -201,7 +201,7 @@ class Constant(Styled):
     lr_decay_style: str = param("text", "constant", "The style that this kind is named by.", choices=("constant",))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class InverseSquareRoot(Styled):
     """A linear warm-up, then the inverse square root of the steps, and from its end the minimum."""
 
@@ -213,7 +213,7 @@ class InverseSquareRoot(Styled):
     )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class WSD(Styled):
     """Warm-up, stable, decay to the minimum."""
 

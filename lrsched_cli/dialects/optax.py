@@ -55,7 +55,7 @@ def begin_mark(tick: float, phase: str) -> tuple[Mark, ...]:
     return ((math.ceil(tick), phase),) if 0 < tick < math.inf else ()
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class WarmupConstantSchedule(OptaxSchedule):
     """A linear warm-up, then the same rate."""
 
@@ -80,7 +80,7 @@ class WarmupConstantSchedule(OptaxSchedule):
         return begin_mark(self.warmup_steps, "constant")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Warmed(OptaxSchedule):
     """A linear warm-up joined with a decay."""
 
@@ -101,7 +101,7 @@ class Warmed(OptaxSchedule):
         return begin_mark(self.warmup_steps, "decay")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class WarmupCosineDecaySchedule(Warmed):
     """A linear warm-up, then half a cosine wave: decay_steps is the length of both together."""
 
@@ -133,7 +133,7 @@ class WarmupCosineDecaySchedule(Warmed):
             yield f"peak_value is 0: optax ends there, and not at end_value {self.end_value:g}"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class WarmupExponentialDecaySchedule(Warmed):
     """A linear warm-up, then a constant factor every so many updates."""
 
@@ -163,7 +163,7 @@ class WarmupExponentialDecaySchedule(Warmed):
         yield from exponential_remarks(self.transition_steps, self.decay_rate, self.transition_begin)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Joined(OptaxSchedule):
     """Schedules one after the other."""
 
@@ -228,7 +228,7 @@ def _cycle(entry: Mapping[str, Any], scope: Scope) -> Schedule:
     return built(WarmupCosineDecaySchedule, entry, scope)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class SgdrSchedule(Joined):
     """Cycles of a linear warm-up and half a cosine wave, one after the other."""
 
@@ -290,7 +290,7 @@ def _member(entry: Mapping[str, Any], scope: Scope) -> Schedule:
     return built(named[kind], params, scope)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class JoinSchedules(Joined):
     """Schedules one after the other, each on a clock of its own from its boundary on."""
 

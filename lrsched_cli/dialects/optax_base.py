@@ -29,7 +29,7 @@ LAST_COUNT = 2**31 - 1
 Pairs: TypeAlias = "tuple[tuple[float, float], ...]"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class OptaxSchedule(Foreign):
     """A function of the count of updates, given to an optimizer in place of its learning rate."""
 

@@ -73,7 +73,7 @@ def interpolated(start: float, scales: Pairs, shape: str) -> Form:
     return phases(*parts, (ticks[-1], Level(rates[-1])))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class ConstantSchedule(OptaxSchedule):
     """The same rate throughout."""
 
@@ -88,7 +88,7 @@ class ConstantSchedule(OptaxSchedule):
         return Level(self.value)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Ramp(OptaxSchedule):
     """From one rate to another, up or down."""
 
@@ -119,7 +119,7 @@ class Ramp(OptaxSchedule):
             yield f"transition_begin is {self.transition_begin}: optax takes it for 0"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class PolynomialSchedule(Ramp):
     """From one rate to another, up or down, by a power of the time that is left."""
 
@@ -143,7 +143,7 @@ class PolynomialSchedule(Ramp):
         return self.power
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class LinearSchedule(Ramp):
     """From one rate to another, up or down, on a straight line."""
 
@@ -160,7 +160,7 @@ class LinearSchedule(Ramp):
     transition_begin: float = param("ticks", 0, "Updates before that, at the first rate.")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class PiecewiseConstantSchedule(OptaxSchedule):
     """A rate that is multiplied at given updates, and held in between."""
 
@@ -183,7 +183,7 @@ class PiecewiseConstantSchedule(OptaxSchedule):
         return Table(tuple(tick for tick, _ in scales), tuple(rates))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class PiecewiseInterpolateSchedule(OptaxSchedule):
     """A rate that is multiplied at given updates, and goes over from one to the next in between."""
 
@@ -213,7 +213,7 @@ def refuse_negative(schedule: OptaxSchedule, scales: Pairs) -> None:
             schedule.refuse("boundaries_and_scales", f">= 0 at tick {tick}", scale)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class ExponentialDecay(OptaxSchedule):
     """A constant factor every so many updates, smoothly or in steps, down (or up) to an end."""
 
@@ -242,7 +242,7 @@ class ExponentialDecay(OptaxSchedule):
         yield from exponential_remarks(self.transition_steps, self.decay_rate, self.transition_begin)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class CosineDecaySchedule(OptaxSchedule):
     """Half a cosine wave down to a part of the rate, and that from there on."""
 
@@ -265,7 +265,7 @@ class CosineDecaySchedule(OptaxSchedule):
         return cosine(self.init_value, self.decay_steps, self.alpha, self.exponent)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class OneCycle(OptaxSchedule):
     """The one-cycle policy, from points whose ticks are cut down to whole ones."""
 
@@ -315,7 +315,7 @@ class OneCycle(OptaxSchedule):
         return tuple((int(tick), name) for (tick, _), name in zip(self.points(), names, strict=False) if tick > 0)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class LinearOnecycleSchedule(OneCycle):
     """The one-cycle policy in three straight lines: up, back down, and far below the start."""
 
@@ -340,7 +340,7 @@ class LinearOnecycleSchedule(OneCycle):
         ]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class CosineOnecycleSchedule(OneCycle):
     """The one-cycle policy in two half cosine waves: up, and down far below the start."""
 

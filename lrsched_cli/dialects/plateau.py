@@ -13,7 +13,7 @@ from lrsched_cli.schedules.parameters import param
 from lrsched_cli.schedules.ticks import Array
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class ReduceOnPlateau(MetricDriven):
     """The rate is cut where a metric stops improving."""
 

@@ -35,7 +35,7 @@ def bounded(ticks: float) -> float:
     return max(min(ticks, 1e30), -1e30)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Setting(Foreign):
     """A scheduler that ignores the optimizer's rate: the constructor sets ``min_lr``, the first step what is meant."""
 
@@ -63,7 +63,7 @@ class Setting(Foreign):
         )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class REXScheduler(Setting):
     """A reflected exponential, slow at first and fast at the end."""
 
@@ -84,7 +84,7 @@ class REXScheduler(Setting):
         return self.max_lr if self.total_steps > 0 else self.min_lr
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class WarmedUp(Setting):
     """A scheduler with a linear warm-up, all of it one tick late."""
 
@@ -130,7 +130,7 @@ class WarmedUp(Setting):
         return ((math.ceil(self._warmup) + 1, name),) if self.warmup_steps > 0 else ()
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Decaying(WarmedUp):
     """A scheduler that divides by the steps after the warm-up, and goes on past the end by the same formula."""
 
@@ -151,7 +151,7 @@ class Decaying(WarmedUp):
         return (*notes, f"past t_max {self.t_max} the rate {self.past}")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class LinearScheduler(Decaying):
     """A linear warm-up, then a straight line to the floor, and on below it."""
 
@@ -169,7 +169,7 @@ class LinearScheduler(Decaying):
         return Transition(self.max_lr, end, abs(self.rest) or 1)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class CosineScheduler(Decaying):
     """A linear warm-up, then a cosine wave to the floor; past the end it climbs again."""
 
@@ -185,7 +185,7 @@ class CosineScheduler(Decaying):
         return Transition(self.max_lr, self.min_lr, abs(self.rest) or 1, Wave())
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class PolyScheduler(WarmedUp):
     """A linear warm-up, then growth by a power of the steps since then."""
 
@@ -207,7 +207,7 @@ class PolyScheduler(WarmedUp):
         return (*super().notes(total), grows)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class CosineAnnealingWarmupRestarts(Setting):
     """A linear warm-up and half a cosine wave, again and again, to lower and lower peaks."""
 
@@ -269,7 +269,7 @@ class CosineAnnealingWarmupRestarts(Setting):
         return tuple((int(begin), f"cycle {i}") for i, begin in enumerate(begins, 2))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class ChebyshevSchedule(Foreign):
     """Chebyshev steps in a fractal order, between 1 and 20 times the rate."""
 
@@ -308,7 +308,7 @@ class ChebyshevSchedule(Foreign):
 COOLDOWNS: dict[str, Fall] = {"1-sqrt": Root(), "linear": LINE, "1-square": Power(1.0, 2.0)}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class WSDSchedule(Foreign):
     """Linear warm-up, stable, and a decay, which ends at 0 unless it is a cosine; then the floor."""
 

@@ -42,7 +42,7 @@ class One(Param):
         return False
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Dampening(Foreign):
     """A warm-up factor on the rate of a torch scheduler, or on a constant one."""
 
@@ -136,7 +136,7 @@ class Dampening(Foreign):
         return self.inner[0].notes(total) if self.inner else ()
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Periodic(Dampening):
     """A warm-up over a whole number of steps, at least one."""
 
@@ -152,7 +152,7 @@ class Periodic(Dampening):
             self.refuse("warmup_period", "> 0", self.warmup_period)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class OfAdam(Dampening):
     """A warm-up that follows from the beta2 of the optimizer."""
 
@@ -170,7 +170,7 @@ def approach(period: float) -> Form:
     return then(-1, Transition(0.0, 1.0, period, Fade()))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Linear(Dampening):
     """What the two linear warm-ups share: an end."""
 
@@ -193,7 +193,7 @@ class Linear(Dampening):
         return (*warmed, *super().marks)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class LinearWarmup(Periodic, Linear):
     """A linear warm-up, at its full rate from step ``warmup_period - 1`` on."""
 
@@ -206,7 +206,7 @@ class LinearWarmup(Periodic, Linear):
         return self.warmup_period
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class ExponentialWarmup(Periodic):
     """A warm-up that comes closer and closer to the full rate."""
 
@@ -218,7 +218,7 @@ class ExponentialWarmup(Periodic):
         return approach(self.warmup_period)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class UntunedLinearWarmup(OfAdam, Linear):
     """A linear warm-up over the steps that Adam's beta2 asks for."""
 
@@ -234,7 +234,7 @@ class UntunedLinearWarmup(OfAdam, Linear):
         return (f"beta2 {self.beta2:g} makes it {self.period} steps of warm-up", *super().notes(total))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class UntunedExponentialWarmup(OfAdam):
     """An exponential warm-up over the steps that Adam's beta2 asks for."""
 
@@ -305,7 +305,7 @@ class Rectified(Form):
         return t + 1 if self.rounded else super().next_knot(t)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class RAdamWarmup(OfAdam):
     """RAdam's rectification as a warm-up."""
 

@@ -44,7 +44,7 @@ CALLED = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class CreateSchedulerV2(Timed):
     """The schedule that create_scheduler_v2 makes for a name, as timm's train.py asks it."""
 

@@ -28,7 +28,7 @@ LOCAL = "T = t - warmup_t with warmup_prefix, else t"
 OVERFLOW = "(34, 'Numerical result out of range')"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Timed(Foreign):
     """A kind that may know how long timm trains with it."""
 
@@ -64,7 +64,7 @@ def _waits(value: Any) -> bool:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Noisy(Timed):
     """The parameters of every class: noise, and where the base rate is read."""
 
@@ -89,7 +89,7 @@ class Noisy(Timed):
         return (*super().notes(total), *ignored(told, "without noise_range_t"))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Timm(Noisy):
     """A class whose rate is a function of the tick, with a linear warm-up in front of it or over its beginning."""
 
@@ -141,7 +141,7 @@ class Timm(Noisy):
         return ((math.ceil(self.warmup_t), label),) if self.warmup_t > 0 else ()
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Overlaid(Timm):
     """A class whose clock may run during the warm-up."""
 

@@ -141,7 +141,7 @@ class Restarts(Form):
         return np.array([self.rule.begin(self.rule.number(tick) + 1) for tick in t.tolist()])
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Cycled(Overlaid):
     """A class that falls from a top to a foot in cycles, and stays at the foot."""
 
@@ -258,7 +258,7 @@ def k_decay() -> Any:
     return param("number", 1.0, "Exponent of the clock within a cycle.")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class CosineLRScheduler(Cycled):
     """Half a cosine wave in every cycle; without warmup_prefix it runs during the warm-up."""
 
@@ -276,7 +276,7 @@ class CosineLRScheduler(Cycled):
         return Wave(k=k)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class PolyLRScheduler(Cycled):
     """A power of the part of the cycle that is left; without warmup_prefix it runs during the warm-up."""
 
@@ -299,7 +299,7 @@ class PolyLRScheduler(Cycled):
         return Power(self.power, k)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class TanhLRScheduler(Cycled):
     """A hyperbolic tangent in every cycle; without warmup_prefix the warm-up leads to where it has got to by then."""
 

@@ -68,7 +68,7 @@ class Floored(Form):
         return np.asarray(np.fmax(following, t + 1))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Stepped(Overlaid):
     """A class that multiplies the rate at some ticks; the warm-up comes before them unless said otherwise."""
 
@@ -80,7 +80,7 @@ class Stepped(Overlaid):
         return (*told, "decay_rate is 1, as by default: nothing decays") if self.decay_rate == 1 else told
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class StepLRScheduler(Stepped):
     """A step every so many ticks, which need not be a whole number."""
 
@@ -123,7 +123,7 @@ class StepLRScheduler(Stepped):
         return Failure(max(int(tick), first), f"decay_rate: {reason}") if tick <= MAX_TICKS else None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class MultiStepLRScheduler(Stepped):
     """A step at each milestone, one tick before it."""
 
@@ -175,7 +175,7 @@ class MultiStepLRScheduler(Stepped):
         return (*super().marks, *((int(tick), "step") for tick in self._table[0][:12]))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class PlateauLRScheduler(Noisy, MetricDriven):
     """The rate is cut where a metric stops improving, after the warm-up; by default the metric should rise."""
 

@@ -33,7 +33,7 @@ class Powered(Fall):
         return 1 - pow_(x, self.power)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class WSDLRScheduler(Timm):
     """Warm-up, then a stable phase that may fall too, then a decay to lr_min over the last decay_t of t_initial."""
 

@@ -58,7 +58,7 @@ class Group:
         return self.initial_lr
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class TorchSchedule(Failing):
     """One class of torch, alone on an optimizer whose learning rate is ``lr``."""
 
@@ -100,7 +100,7 @@ class TorchSchedule(Failing):
         return Step(0.0, 0.0, self.curve(np.zeros(1)))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Chainable(TorchSchedule):
     """A class whose steps multiply the rate, or its distance from a center, by a factor."""
 

@@ -33,7 +33,7 @@ from lrsched_cli.schedules.parameters import REQUIRED, param, params_of
 from lrsched_cli.schedules.ticks import Array, Times, piecewise
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Composed(TorchSchedule):
     """A scheduler with members, all of them on the same optimizer."""
 
@@ -119,7 +119,7 @@ class Composed(TorchSchedule):
         return tuple(dict.fromkeys(note for member in self.schedulers for note in member.notes(total)))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class SequentialLR(Composed):
     """One scheduler after another, each on a clock of its own from its milestone on."""
 
@@ -171,7 +171,7 @@ class SequentialLR(Composed):
         return tuple(dict.fromkeys(members))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class ChainedScheduler(Composed):
     """Several schedulers that all step at every tick, each on the rate that the one before it leaves."""
 

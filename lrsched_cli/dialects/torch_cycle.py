@@ -37,7 +37,7 @@ from lrsched_cli.schedules.ticks import (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class CosineAnnealingWarmRestarts(TorchSchedule):
     """Cosine annealing that starts again from the top, cycle after cycle."""
 
@@ -78,7 +78,7 @@ class CosineAnnealingWarmRestarts(TorchSchedule):
         return tuple((int(cycle_start(i, self.T_0, self.T_mult)), f"cycle {i + 1}") for i in range(1, 12))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Cycling(TorchSchedule):
     """A class that sets the rate and, inversely, the momentum, whatever the optimizer's own are."""
 
@@ -127,7 +127,7 @@ class Cycling(TorchSchedule):
         return tuple(notes)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class CyclicLR(Cycling):
     """A triangle wave between two rates, of constant or changing height."""
 
@@ -221,7 +221,7 @@ class CyclicLR(Cycling):
         return next_periodic([turn if 0 <= turn < period else 0.0], period, t)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class OneCycleLR(Cycling):
     """The one-cycle policy: up to the peak, then down far below the start."""
 
@@ -348,7 +348,7 @@ class OneCycleLR(Cycling):
         return tuple((int(start), name) for start, name in zip(self._starts, names, strict=True) if start > 0)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class ReduceLROnPlateau(ReduceOnPlateau):
     """The rate is cut where a metric stops improving."""
 

@@ -33,7 +33,7 @@ def _compiled(text: str) -> CompiledExpression:
     return compile_expression(text, ["t"], parameter="lr_lambda")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class LambdaLR(TorchSchedule):
     """The rate times a function of the tick."""
 
@@ -60,7 +60,7 @@ class LambdaLR(TorchSchedule):
         return self._function.next_knot(t)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class MultiplicativeLR(Chainable):
     """The rate before, times a function of the tick."""
 
@@ -103,7 +103,7 @@ class MultiplicativeLR(Chainable):
         return t + 1
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class StepLR(Chainable):
     """A factor every so many ticks."""
 
@@ -139,7 +139,7 @@ class StepLR(Chainable):
         return super().next_knot(t) if self._period == math.inf else next_multiple(self._period, t)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class MultiStepLR(Chainable):
     """A factor at each milestone; milestones may repeat and come in any order."""
 
@@ -176,7 +176,7 @@ class MultiStepLR(Chainable):
         return tuple((int(m), "drop") for m in dict.fromkeys(self._table[0].tolist()) if m > 0)[:12]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class ConstantLR(Chainable):
     """A factor that is taken back after so many ticks."""
 
@@ -222,7 +222,7 @@ class ConstantLR(Chainable):
         return ((int(self.total_iters), "full rate"),) if self._taken_back else ()
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class ExponentialLR(Chainable):
     """A constant factor every tick."""
 

@@ -28,7 +28,7 @@ def _last_change(total_iters: float) -> float:
     return float(np.floor(max(total_iters, 0)))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Ramp(Chainable):
     """A scheduler that changes the rate until ``total_iters``."""
 
@@ -43,7 +43,7 @@ class Ramp(Chainable):
         return _last_change(self.total_iters)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class LinearLR(Ramp):
     """A straight line between two factors of the rate."""
 
@@ -82,7 +82,7 @@ class LinearLR(Ramp):
         return () if self._end else (f"total_iters is {self.total_iters}: the rate stays at start_factor for ever",)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class PolynomialLR(Ramp):
     """A power of the part of the ticks that remains."""
 
@@ -120,7 +120,7 @@ class PolynomialLR(Ramp):
         return () if self.length is None else ((self.length, "hold"),)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class CosineAnnealingLR(Chainable):
     """A cosine wave from the rate down to a floor at T_max, and up again past it."""
 
@@ -222,7 +222,7 @@ class CosineAnnealingLR(Chainable):
         return (f"past T_max {self.length} the rate climbs back, and reaches lr at {2 * self.length}",)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class SWALR(Chainable):
     """The anneal of stochastic weight averaging: from the current rate to a constant one."""
 

@@ -19,7 +19,7 @@ from lrsched_cli.schedules.parameters import REST, param
 FALLS: dict[str, Fall] = {"linear": LINE, "sqrt": Root(), "cosine": Wave()}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class LRSchedulersContainer(Foreign):
     """Warm-up that is one step ahead, stable, decay to a floor that comes one step after the run."""
 

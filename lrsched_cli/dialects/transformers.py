@@ -31,7 +31,7 @@ def training_steps(default: Any = REQUIRED, help: str = "Steps of the whole run,
     return param("ticks", default, help, length="step")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Warmed(Foreign):
     """A schedule with a linear warm-up from 0 in front of it."""
 
@@ -57,7 +57,7 @@ class Warmed(Foreign):
         return ((int(self.num_warmup_steps), name),) if self.num_warmup_steps > 0 else ()
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Decaying(Warmed):
     """A schedule that knows how long the run is."""
 
@@ -69,7 +69,7 @@ class Decaying(Warmed):
         return max(1, self.num_training_steps - self.num_warmup_steps)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Constant(Foreign):
     """The same rate throughout, without a warm-up."""
 
@@ -89,7 +89,7 @@ class Constant(Foreign):
         return (f"transformers ignores num_warmup_steps {self.num_warmup_steps} here: use constant_with_warmup",)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class ConstantWithWarmup(Warmed):
     """A linear warm-up from 0, then the same rate."""
 
@@ -103,7 +103,7 @@ class ConstantWithWarmup(Warmed):
         return Level(self.lr)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Linear(Decaying):
     """A linear warm-up from 0, then a straight line to 0: the Trainer's default."""
 
@@ -117,7 +117,7 @@ class Linear(Decaying):
         return phases((0, Transition(start, 0.0, max(left, 0) or 1)), (left, Level(0.0)))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Cosine(Decaying):
     """A linear warm-up from 0, then a cosine wave to 0; past the end it climbs again."""
 
@@ -148,7 +148,7 @@ def climbs(kind: Decaying, total: int) -> tuple[str, ...]:
     return (f"past num_training_steps {kind.num_training_steps} the rate climbs again",)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class CosineWithRestarts(Decaying):
     """A linear warm-up from 0, then cosine waves that start from the top again; 0 from the end on."""
 
@@ -165,7 +165,7 @@ class CosineWithRestarts(Decaying):
         return phases((0, Wrapped(Wave(), self.lr, self.rest, self.num_cycles)), (self.rest, Level(0.0)))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Polynomial(Decaying):
     """A linear warm-up from 0, then a power of the part of the run that is left, down to an end."""
 
@@ -202,7 +202,7 @@ class Polynomial(Decaying):
         return phases((0, Transition(self.lr, self.lr_end, ticks or 1, fall)), (end, Level(self.lr_end)))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class InverseSqrt(Warmed):
     """A linear warm-up from 0, then the inverse square root of time."""
 
@@ -229,7 +229,7 @@ class InverseSqrt(Warmed):
         return Law(self.lr, self._timescale, self._timescale)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class WithMinimum(Decaying):
     """A cosine with a floor: exactly one of the two ways to say it."""
 
@@ -267,7 +267,7 @@ class WithMinimum(Decaying):
         return climbs(self, total)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class CosineWithMinLR(WithMinimum):
     """A linear warm-up from 0, then a cosine wave to a floor; past the end it climbs again."""
 
@@ -279,7 +279,7 @@ class CosineWithMinLR(WithMinimum):
         return self.wave()
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class CosineWarmupWithMinLR(WithMinimum):
     """A warm-up that is one step ahead, then a cosine wave to a floor, also one step ahead."""
 
@@ -310,7 +310,7 @@ SHAPES: dict[str, tuple[Fall, Fall]] = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class WarmupStableDecay(Foreign):
     """Warm-up from the floor, stable, decay to the floor."""
 

@@ -15,7 +15,7 @@ from lrsched_cli.schedules.ticks import Array
 SOURCE = "transformers.get_scheduler, optimization.py"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class ReduceLROnPlateau(ReduceOnPlateau):
     """torch's ReduceLROnPlateau, stepped at every evaluation."""
 
@@ -26,7 +26,7 @@ class ReduceLROnPlateau(ReduceOnPlateau):
     num_training_steps: float | None = param("ticks", None, "Ignored.")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Greedy(Failing, metric.Greedy):
     """Raise the rate while a metric improves and cut it while it does not, stepped at every evaluation."""
 

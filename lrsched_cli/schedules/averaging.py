@@ -14,7 +14,7 @@ from lrsched_cli.schedules.cycle import Follow
 from lrsched_cli.schedules.ticks import Array, Times, anneal, piecewise
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Averaged(Wrapper):
     """A schedule whose weights are averaged from a tick on, while its rate is annealed to a constant one.
 

@@ -16,6 +16,7 @@ from lrsched_cli.errors import SpecError, must, nearest, shown
 from lrsched_cli.run import MAX_TICKS, Scope, is_number
 from lrsched_cli.schedules.parameters import Derived, FromRun, param, params_of, required_of
 from lrsched_cli.schedules.ticks import CHUNK, Array, Ticks, Times, filled, periodic, piecewise, written
+from lrsched_cli.schedules.value import Value
 
 #: Fewer ticks than this between two knots are not worth a pass of their own.
 SPARSE = 4096
@@ -24,8 +25,8 @@ SPARSE = 4096
 Mark = tuple[int, str]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Schedule:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Schedule(Value):
     """A learning rate (and momentum, where it cycles) as a pure function of the tick ``t`` = 0, 1, 2, ...
 
     Calling a schedule with an integer gives the learning rate used for that update (or epoch); calling it with an
@@ -270,7 +271,7 @@ AFTER = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Finite(Schedule):
     """A schedule with an end of its own, and a choice of what happens past it.
 

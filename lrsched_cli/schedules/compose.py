@@ -27,7 +27,7 @@ from lrsched_cli.schedules.ticks import (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Wrapper(Schedule):
     """A schedule around another one, the same in everything that it does not change."""
 
@@ -71,7 +71,7 @@ class Wrapper(Schedule):
         return self.body.notes(total)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class InSequence(Finite):
     """Schedules one after the other, each on a clock of its own that starts at 0.
 
@@ -200,7 +200,7 @@ def _constantly(level: float) -> Callable[[Times], float]:
     return lambda _: level
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Product(Schedule):
     """The base rate times the factor (rate over base rate) of every member."""
 
@@ -238,7 +238,7 @@ class Product(Schedule):
         return tuple(sorted({mark for member in self.members for mark in member.marks}))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Repeat(Wrapper):
     """A schedule again and again, each time longer and each time from a lower (or higher) rate.
 
@@ -339,7 +339,7 @@ class Repeat(Wrapper):
         return ()
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Clamp(Wrapper):
     """A schedule kept between two rates."""
 
@@ -352,7 +352,7 @@ class Clamp(Wrapper):
         return np.clip(written(self.body.curve(t)), self.min_lr, self.max_lr)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Grouped(Wrapper):
     """One schedule for each named parameter group; by itself it is the first group's."""
 

@@ -28,7 +28,7 @@ from lrsched_cli.schedules.ticks import (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Follow(Schedule):
     """Another quantity that bends where a schedule bends: its momentum."""
 
@@ -44,7 +44,7 @@ class Follow(Schedule):
         return self.of.next_knot(t)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class CosineRestarts(Finite):
     """Cosine annealing that starts again from the top, cycle after cycle."""
 
@@ -104,7 +104,7 @@ class CosineRestarts(Finite):
         return tuple((int(np.ceil(start)), f"cycle {i}") for i, start in enumerate(starts, 2))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Cyclic(Finite):
     """A triangle wave between two rates, of constant or shrinking height."""
 
@@ -188,7 +188,7 @@ class Cyclic(Finite):
         return _cycle_notes(self, "torch.CyclicLR")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class OneCycle(Finite):
     """The one-cycle policy: up to the peak, then down far below the start."""
 

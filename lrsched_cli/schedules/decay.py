@@ -28,7 +28,7 @@ from lrsched_cli.schedules.ticks import (
 TORCH = "torch.optim.lr_scheduler"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Constant(Schedule):
     """The same rate throughout."""
 
@@ -40,7 +40,7 @@ class Constant(Schedule):
         return self.lr
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Linear(Finite):
     """A straight line between two factors of the rate."""
 
@@ -66,7 +66,7 @@ class Linear(Finite):
         return x / self.total_iters * slope + self.lr * self.start_factor
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Polynomial(Finite):
     """A power of the part of the run that remains; power 1 is a straight line."""
 
@@ -92,7 +92,7 @@ class Polynomial(Finite):
         return pow_(remaining / self.total_iters, self.power) * (self.lr - self.eta_min) + self.eta_min
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Exponential(Schedule):
     """A constant factor every tick, or every so many ticks."""
 
@@ -119,7 +119,7 @@ def next_multiple(period: float, t: Array) -> Array:
     return np.ceil((np.floor(t / period) + 1) * period)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Step(Schedule):
     """A constant factor every so many ticks."""
 
@@ -143,7 +143,7 @@ def _distinct(*shares: int) -> Any:
     return lambda scope: tuple(sorted({percent(share).value(scope) for share in shares}))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class MultiStep(Schedule):
     """A constant factor at each milestone."""
 
@@ -180,7 +180,7 @@ def refuse_disorder(name: str, ticks: Sequence[int]) -> None:
             raise SpecError(f"must increase, got {after} after {before}", parameter=name)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Cosine(Finite):
     """Half a cosine wave from the rate down to a floor."""
 
@@ -214,7 +214,7 @@ class Cosine(Finite):
         return self.after in ("mirror", "extrapolate")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class InverseSqrt(Schedule):
     """The inverse square root of time; after a warm-up of the same length, the schedule of the Transformer paper."""
 
@@ -232,7 +232,7 @@ class InverseSqrt(Schedule):
         return pow_((t + self.shift) / self.timescale, -0.5) * self.lr
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class InverseTime(Schedule):
     """The inverse of time, or a power of it."""
 
@@ -253,7 +253,7 @@ class InverseTime(Schedule):
         return pow_(t * (self.rate / self.every) + 1, -self.power) * self.lr
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Tanh(Finite):
     """A falling hyperbolic tangent: slow, then fast, then slow."""
 
@@ -280,7 +280,7 @@ class Tanh(Finite):
         return tanh(x * ((self.ub - self.lb) / self.total_iters) + self.lb) * -half + (self.eta_min + half)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Rex(Finite):
     """Reflected exponential: stays high for long and falls late."""
 
@@ -303,7 +303,7 @@ class Rex(Finite):
         return (self.lr - self.eta_min) * ((1 - x) / (1 - x / 2)) + self.eta_min
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Factor(Schedule):
     """D2L's factor scheduler: a constant factor every tick down to a floor. Its first rate is already multiplied."""
 

@@ -322,7 +322,7 @@ class _Builder:
         return None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Expression(Schedule):
     """Any formula of the tick."""
 

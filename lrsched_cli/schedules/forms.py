@@ -20,7 +20,7 @@ import numpy as np
 from lrsched_cli.run import MAX_TICKS
 from lrsched_cli.schedules.base import Schedule, next_of
 from lrsched_cli.schedules.expression import CompiledExpression
-from lrsched_cli.schedules.falls import LINE, Fall, Value
+from lrsched_cli.schedules.falls import LINE, Fall
 from lrsched_cli.schedules.ticks import (
     Array,
     Times,
@@ -33,6 +33,7 @@ from lrsched_cli.schedules.ticks import (
     steps,
     written,
 )
+from lrsched_cli.schedules.value import Value
 
 
 class Form(Value, ABC):

@@ -150,7 +150,7 @@ def _cuts(better: Array, total: int, patience: float, cooldown: int) -> Iterator
         since = cuts[-1] + rest
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class MetricDriven(Schedule):
     """A schedule whose rate is constant between the ticks at which its metric changes it; these are found once."""
 
@@ -197,7 +197,7 @@ def _metrics_param(example: Callable[[Scope], Metrics]) -> Any:
     return param("metrics", default, "The metric of every tick: numbers, or FILE:COLUMN.", length="epoch")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Plateau(MetricDriven):
     """Cut the rate when a metric stops improving."""
 
@@ -230,7 +230,7 @@ class Plateau(MetricDriven):
         )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Greedy(MetricDriven):
     """Raise the rate while a metric improves and cut it while it does not."""
 

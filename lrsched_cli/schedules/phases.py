@@ -17,7 +17,7 @@ from lrsched_cli.schedules.parameters import REST, Derived, FromRun, param, perc
 from lrsched_cli.schedules.ticks import Array, Times, anneal, cos_pi, per_cycle, piecewise, power_of, sqrt, steps
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Swa(Finite):
     """The anneal of stochastic weight averaging: from the rate to a constant one, and hold."""
 
@@ -56,7 +56,7 @@ DECAY_SHAPES: dict[str, Callable[[Any], Any]] = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Wsd(Finite):
     """Warm-up, stable, decay: a trapezoid, so that the stable part can be prolonged without a new plan."""
 
@@ -113,7 +113,7 @@ class Wsd(Finite):
         return ((self.warmup, "stable"), (self.decay_start, "decay"))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class RangeTest(Finite):
     """The rising rate of a learning-rate range test."""
 
@@ -159,7 +159,7 @@ class RangeTest(Finite):
         return knot
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Piecewise(Schedule):
     """A table of rates: constant between its points, or joined by lines or half cosines."""
 

@@ -27,7 +27,7 @@ WARMUP_SHAPES: dict[str, Callable[[Any, float], Any]] = {
 CLOCKS = ("prefix", "overlay", "product")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Warmup(Wrapper):
     """A rise to a schedule's rate over its first ticks.
 
@@ -116,7 +116,7 @@ class Warmup(Wrapper):
         return follow and Delayed(body=follow, ticks=self._delay)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Delayed(Wrapper):
     """A schedule that starts later, at its first value until then."""
 
