@@ -51,7 +51,6 @@ class Time:
         return f"{self.value:g}dur" if self.unit == "dur" else f"{self.value}{self.unit or ' ticks'}"
 
 
-@dataclass(frozen=True)
 class TimeParam(Param):
     """A time as Composer writes it; ``500st`` and ``10%`` are understood too."""
 
@@ -80,7 +79,6 @@ class TimeParam(Param):
         return Time(scope.clock.ticks(duration), "")
 
 
-@dataclass(frozen=True)
 class TimesParam(TimeParam):
     """A list of times."""
 
@@ -99,7 +97,6 @@ class TimesParam(TimeParam):
         return FromRun(str(list(value)), lambda later: self.read(name, value, later))
 
 
-@dataclass(frozen=True)
 class DurationParam(TimeParam):
     """The length of a run: a time, or a number of epochs."""
 

@@ -17,7 +17,6 @@ from lrsched_cli.schedules.parameters import FromRun, Param
 SOURCE = "fairseq 0.12, optim/lr_scheduler"
 
 
-@dataclass(frozen=True)
 class Rates(Param):
     """A rate, or a list of them."""
 

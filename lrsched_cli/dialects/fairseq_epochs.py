@@ -195,7 +195,6 @@ class Raised(Form):
 Range = tuple[int, int, float]
 
 
-@dataclass(frozen=True)
 class ByKey(Param):
     """Rates by epoch or by update, as ``--epoch2lr`` and ``--update2lr`` write them: a dictionary, or its text.
 

@@ -26,7 +26,6 @@ class Failure(NamedTuple):
     reason: str
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Failing(Schedule):
     """A kind of another library, which may raise in the middle of a run."""
 

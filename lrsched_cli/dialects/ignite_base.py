@@ -94,7 +94,6 @@ class Handler(Foreign):
         return None if momentum is None else Follow(of=self, rule=momentum)
 
 
-@dataclass(frozen=True)
 class Nested(Param):
     """A scheduler inside another, or a list of them, which the command line cannot say."""
 

@@ -22,7 +22,6 @@ SOURCE = "lrsched 0.5, compose.py"
 COSINE: Mapping[str, Any] = {"kind": "lrsched.cosine", "base_lr": 0.1, "min_lr": 0, "total_steps": 90}
 
 
-@dataclass(frozen=True)
 class Nested(Param):
     """A schedule inside another, or several, which the command line cannot say."""
 
@@ -108,7 +107,6 @@ class WithWarmup(Composed):
         return ((self.warmup_steps, self.schedule.kind.partition(".")[2]), *after)
 
 
-@dataclass(frozen=True)
 class Parts(Nested):
     """A list of pairs: how many steps a schedule lasts, and the schedule."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 from typing import Any
 
 from lrsched_cli.run import Duration, Scope
@@ -19,7 +18,6 @@ def in_steps(value: float, increment: int) -> float:
     return value * increment if isinstance(value, Updates) else value
 
 
-@dataclass(frozen=True)
 class Counted(Param):
     """A number of steps, or a duration, which is one of updates."""
 

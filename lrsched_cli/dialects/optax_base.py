@@ -109,7 +109,6 @@ class Staircase(Form):
         return next_count(self.number, t, np.ceil((self.number(t) + 1) * self.every) + 1)
 
 
-@dataclass(frozen=True)
 class Scales(Param):
     """A mapping of ticks to scales; a tick may be text, as JSON and the command line have it."""
 

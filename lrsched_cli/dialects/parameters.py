@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from lrsched_cli.errors import SpecError, must
@@ -17,7 +16,6 @@ def optimizer_param() -> Any:
     return param("choice", "sgd", "Optimizer of torch.optim: says what momentum means.", choices=OPTIMIZERS)
 
 
-@dataclass(frozen=True)
 class PerGroup(Param):
     """A parameter that may be a list with one value for each parameter group, of which there is one."""
 
@@ -30,7 +28,6 @@ class PerGroup(Param):
         return super().read(name, value, scope)
 
 
-@dataclass(frozen=True)
 class AnyTicks(Param):
     """A list of ticks that may be any numbers, as torch takes them."""
 

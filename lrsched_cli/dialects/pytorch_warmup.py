@@ -33,7 +33,6 @@ DAMPENED = "lr(t) of the scheduler inside * "
 ADAMS = tuple(name for name, momentum in MOMENTUM.items() if momentum == "beta1")
 
 
-@dataclass(frozen=True)
 class One(Param):
     """A parameter that is one schedule, which only a file can say."""
 

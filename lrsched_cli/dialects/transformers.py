@@ -103,7 +103,6 @@ class ConstantWithWarmup(Warmed):
         return Level(self.lr)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Linear(Decaying):
     """A linear warm-up from 0, then a straight line to 0: the Trainer's default."""
 
@@ -267,7 +266,6 @@ class WithMinimum(Decaying):
         return climbs(self, total)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class CosineWithMinLR(WithMinimum):
     """A linear warm-up from 0, then a cosine wave to a floor; past the end it climbs again."""
 
