@@ -7,6 +7,7 @@ import time
 import numpy as np
 import pytest
 
+from lrsched_cli.curve import extremes, mean_rate, reduce
 from lrsched_cli.kinds import KINDS
 from lrsched_cli.run import Clock, Scope
 from lrsched_cli.schedules.base import Schedule
@@ -14,7 +15,6 @@ from lrsched_cli.schedules.cycle import CosineRestarts, Cyclic, OneCycle
 from lrsched_cli.schedules.decay import Constant, Cosine, Exponential, InverseSqrt, Step
 from lrsched_cli.schedules.metric import Plateau
 from lrsched_cli.schedules.phases import Piecewise, Wsd
-from lrsched_cli.show.curve import extremes, mean_rate, reduce
 from lrsched_cli.show.summary import printable, summary
 from lrsched_cli.trace import Trace
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lrsched_cli.curve import Curve
 from lrsched_cli.errors import SpecError
 from lrsched_cli.files import write_whole
 from lrsched_cli.run import Clock, Scope
@@ -24,7 +25,6 @@ from lrsched_cli.schedules.decay import Constant, Cosine, Exponential, Linear, S
 from lrsched_cli.schedules.phases import Piecewise, Wsd
 from lrsched_cli.show import figure
 from lrsched_cli.show.axes import PlotOptions, count_labels, linear_ticks, log_ticks, power_labels, rate_labels
-from lrsched_cli.show.curve import Curve
 from lrsched_cli.show.figure import draw, save
 from lrsched_cli.show.summary import summary
 from lrsched_cli.trace import Trace

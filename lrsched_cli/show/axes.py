@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from lrsched_cli.curve import DECADES
 from lrsched_cli.errors import SpecError, must
 from lrsched_cli.schedules.base import Mark, Schedule
-from lrsched_cli.show.curve import DECADES
 from lrsched_cli.show.summary import printable
 from lrsched_cli.trace import Trace
 

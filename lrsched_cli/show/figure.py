@@ -11,12 +11,12 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from lrsched_cli.curve import reduce
 from lrsched_cli.errors import SpecError
 from lrsched_cli.files import write_whole
 from lrsched_cli.schedules.ticks import Array
 from lrsched_cli.show import axes as scale
 from lrsched_cli.show.axes import PlotOptions, Series
-from lrsched_cli.show.curve import reduce
 from lrsched_cli.show.summary import facts, printable, ticks
 from lrsched_cli.show.theme import FAINT, INK, OVER, style, themed, without_3d
 from lrsched_cli.trace import Trace

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from lrsched_cli.curve import extremes, mean_rate
 from lrsched_cli.schedules.base import Schedule
-from lrsched_cli.show.curve import extremes, mean_rate
 from lrsched_cli.trace import Trace
 
 

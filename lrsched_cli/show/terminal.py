@@ -9,10 +9,10 @@ from unicodedata import combining, east_asian_width
 import numpy as np
 import numpy.typing as npt
 
+from lrsched_cli.curve import Curve, reduce
 from lrsched_cli.schedules.base import Schedule
 from lrsched_cli.show import axes as scale
 from lrsched_cli.show.axes import PlotOptions, Series
-from lrsched_cli.show.curve import Curve, reduce
 from lrsched_cli.show.summary import printable
 from lrsched_cli.trace import Trace
 

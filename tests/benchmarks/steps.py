@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from lrsched_cli import simulate
-from lrsched_cli.show.curve import reduce
+from lrsched_cli.curve import reduce
 from lrsched_cli.show.summary import summary
 from tests.benchmarks.cases import CANONICAL, TORCH, Case
 from tests.benchmarks.processes import in_turn, lrsched

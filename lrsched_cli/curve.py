@@ -1,4 +1,4 @@
-"""What a picture of a schedule needs: the ticks at which its curve shows, however long the run is.
+"""The ticks at which a curve shows, however long the run is: for pictures, extremes, means and checks.
 
 A schedule is smooth and monotone between its knots, so it is evaluated beside its knots, at the pixels, and where
 its curve leaves the straight line between two of these. Where it turns more often than the pixels can show, its

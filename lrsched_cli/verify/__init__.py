@@ -1,0 +1,1 @@
+"""What is wrong with a schedule, before a run and after it."""
