@@ -150,7 +150,7 @@ def module(head: Sequence[str], imports: Iterable[str], *blocks: Sequence[str]) 
         groups[line.split()[1] not in STANDARD].append(line)
     text = "\n\n".join("\n".join(group) for group in groups if group)
     body = "\n\n\n".join("\n".join(block) for block in blocks)
-    return formatted("\n\n".join(["\n".join(head), text, body]))
+    return formatted("\n\n".join(part for part in ("\n".join(head), text, body) if part))
 
 
 def formula(
