@@ -8,6 +8,8 @@ from collections.abc import Iterable
 
 #: The longest line of exported code.
 WIDTH = 100
+#: Calls with a line for each of their arguments are easier to read than ones longer than this.
+COMFORT = 90
 #: Lines that hold an expression: what comes before it, it, and what comes after it.
 _LINE = re.compile(r"(?P<before>\s*(?:return |if |elif |while |[a-z]\w* [+-]?= )?)(?P<text>.*?)(?P<after>:?)")
 
@@ -20,9 +22,10 @@ def formatted(source: str) -> str:
 
 
 def call(function: str, arguments: Iterable[str], *, line_each: bool = False) -> str:
-    """A call; with ``line_each`` every argument has a line of its own, however short it is."""
+    """A call; where it is long, or with ``line_each``, every argument has a line of its own."""
+    text = f"{function}({', '.join(arguments)}"
     # A comma after the last one is what tells black.
-    return f"{function}({', '.join(arguments)}{',' * line_each})"
+    return f"{text},)" if line_each or len(text) >= COMFORT else f"{text})"
 
 
 def one_line(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 import re
@@ -201,12 +202,21 @@ def _written(
         first.append(f"{argument} = np.asarray({argument}, dtype=float)")
     elif backend is KERAS:
         first.append(f'{argument} = ops.cast({argument}, "float32")')
-    elif backend is JAX:  # a plain number would be a whole one, and divide by zero where an array has inf
+    elif backend is JAX and writer.says_expression:
         first.append(f"{argument} = jnp.asarray({argument}, dtype=float)")
+    elif backend is JAX and any(map(_divides, body)):  # by zero an array gives inf, where a plain number raises
+        first.append(f"{argument} = jnp.asarray({argument})")
     if per_tick != 1 and any(re.search(r"\bepoch\b", line) for line in body):
         first.append(f"epoch = step // {per_tick}")
     main = [*head, *(f"    {line}" for line in (*first, *body))]
     return [*writer.helpers, main], len(head) + len(first)
+
+
+def _divides(line: str) -> bool:
+    """Whether a line of a function divides by what is no plain number."""
+    tree = ast.parse(textwrap.dedent(line).removeprefix("return "))
+    by = (node.right for node in ast.walk(tree) if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div))
+    return any(isinstance(part, ast.Name) for divisor in by for part in ast.walk(divisor))
 
 
 def needed_steps(plan: Plan) -> int:
