@@ -31,9 +31,25 @@ DATA = {
     "geeksforgeeks": ("breast-cancer", ["constant", "step-0.5", "step-0.1"]),
     "high-rate": ("digits", ["constant", "step", "cosine", "warmup-cosine", "onecycle"]),
     "mlmastery-five": ("mnist", ["step", "exponential", "cosine", "plateau", "cyclic"]),
+    "published": (
+        "(none)",
+        [
+            *(
+                "resnet50-torchvision",
+                "resnet50-one-hour",
+                "vit-b16-imagenet",
+                "cifar10-one-cycle",
+                "super-convergence",
+            ),
+            *("sgdr-wrn-28-10", "transformer-base", "bert-base", "gpt3-175b", "chinchilla-70b", "llama-7b", "olmo-7b"),
+            "nanogpt-124m",
+        ],
+    ),
     "rasbt": ("synthetic:rasbt", ["cosine-1", "step", "cosine-20", "cosine-epoch", "cosine-step", "warmup-cosine"]),
     "weight-averaging": ("digits", ["constant", "constant-swa", "cosine"]),
 }
+#: Examples that are there to be looked at.
+NOT_TRAINED = ("codecademy", "published")
 EACH = pytest.mark.parametrize("name", DATA)
 
 
@@ -91,7 +107,7 @@ def test_the_lines_that_an_example_offers_work(run: Any, name: str) -> None:
     offered = [line.strip().split("   ")[0] for line in comments(name) if line.startswith("  lrsched ")]
     words = [shlex.split(line)[1:] for line in offered]
     assert all(word[1].partition(":")[0] == name for word in words)
-    assert {"plot", "table" if name == "codecademy" else "train"} <= {word[0] for word in words}
+    assert {"plot", "table" if name in NOT_TRAINED else "train"} <= {word[0] for word in words}
     for word in words:
         if word[0] != "train":
             result = run(*word)
@@ -343,7 +359,7 @@ STAND_INS = {
 }
 
 
-@EACH
+@pytest.mark.parametrize("name", STAND_INS)
 def test_an_example_trains_with_its_rates(run: Any, name: str) -> None:
     pytest.importorskip("torch")
     pytest.importorskip("sklearn")
@@ -393,3 +409,45 @@ def test_an_example_trains_on_the_real_images(run: Any, target: str) -> None:
     assert (found["data"]["train_size"], found["data"]["val_size"]) == (500, 10_000)
     best = max(record["final_accuracy"]["mean"] for record in found["summary"])
     assert best > (0.05 if target.startswith("d2l") else 0.7)
+
+
+# Published trainings.
+
+#: Rates that the papers state or that their formulas give: entry, tick, rate.
+PUBLISHED = [
+    ("resnet50-torchvision", 59, 0.01),
+    ("resnet50-one-hour", 0, 0.1),  # "from eta to k * eta after 5 epochs"
+    ("resnet50-one-hour", 157 * 5, 3.2),
+    ("resnet50-one-hour", 157 * 60, 0.032),
+    ("vit-b16-imagenet", 10_000, 3e-3),
+    ("cifar10-one-cycle", 98 * 5, 0.4),
+    ("super-convergence", 0, 0.1),
+    ("super-convergence", 5000, 3.0),
+    ("sgdr-wrn-28-10", 10, 0.05),
+    ("sgdr-wrn-28-10", 30, 0.05),
+    ("transformer-base", 0, 512**-0.5 * 4000**-1.5),
+    ("transformer-base", 3999, 512**-0.5 * 4000**-0.5),
+    ("bert-base", 10_000, 1e-4),
+    ("bert-base", 505_000, 0.5e-4),
+    ("gpt3-175b", 117, 0.6e-4),
+    ("gpt3-175b", 81_250, 0.6e-5),  # 260 billion tokens of 3.2 million a batch
+    ("chinchilla-70b", 0, 1e-7),
+    ("llama-7b", 2000, 3e-4),
+    ("llama-7b", 126_000, 1.65e-4),  # half way down
+    ("olmo-7b", 5000, 3e-4),
+    ("nanogpt-124m", 1000, 3e-4),
+    ("nanogpt-124m", 301_000, 3.3e-4),
+]
+
+
+@pytest.mark.parametrize(("entry", "tick", "expected"), PUBLISHED)
+def test_published_rates(entry: str, tick: int, expected: float) -> None:
+    assert trace(f"published:{entry}").schedule(tick) == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("entry", "end"), [("chinchilla-70b", 1e-5), ("llama-7b", 3e-5), ("olmo-7b", 3e-5), ("nanogpt-124m", 6e-5)]
+)
+def test_they_end_at_a_tenth_of_their_peak(entry: str, end: float) -> None:
+    found = trace(f"published:{entry}")
+    assert found.schedule(len(found) - 1) == pytest.approx(end, rel=1e-4)
