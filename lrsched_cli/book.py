@@ -54,6 +54,16 @@ class Entry:
         name = self.spec.get("kind") if isinstance(self.spec, Mapping) else None
         return find_kind(name) if isinstance(name, str) else None
 
+    @property
+    def pointwise(self) -> Entry:
+        """This entry as a table shows it: of a log only the rates that it has, and no line between them."""
+        return self
+
+    @property
+    def permitted(self) -> Entry:
+        """This entry with leave to run the ``python:`` schedules that it names."""
+        return replace(self, place=replace(self.place, allow_code=True))
+
     def overlaid(self, values: Mapping[str, Any], run: Run) -> Entry:
         """This entry with parameters replaced, and a run laid over its own."""
         if self.plan is not None:
@@ -96,6 +106,18 @@ class Entry:
             return self._planned(Run(), {}).trace()
         return trace_of(self.spec, self.run, self.place, self.name)
 
+    def traces(self) -> list[Trace]:
+        """What was meant and, where the run's stepper says that the launch does something else, what it does."""
+        trace = self.trace()
+        if self.run.stepper is None:
+            return [trace]
+        from lrsched_cli import stepper  # only where one is said
+
+        try:
+            return stepper.overlaid(trace, self.run)
+        except SpecError as error:
+            raise error.locate(entry=self.name, file=self.place.file) from None
+
 
 class Book(Mapping[str, Schedule]):
     """The schedules of a file by name, each built for the file's run when it is first asked for.
@@ -137,14 +159,18 @@ class Book(Mapping[str, Schedule]):
         return self.entries[name]
 
 
-def load(path: str | Path) -> Book:
+def load(path: str | Path, *, allow_code: bool = False) -> Book:
     """Read a file of schedules, or another program's configuration; raises ``SpecError`` with file and line.
 
-    Every entry is checked, so that a mistake in one is found before another is used.
+    Every entry is checked, so that a mistake in one is found before another is used. ``allow_code`` says whether the
+    file may name ``python:`` schedules, which are run.
     """
     if not isinstance(path, (str, Path)):
         raise must("path", "a file's name", path)
     book = read_book(Path(path))
+    if allow_code:
+        allowed = {name: entry.permitted for name, entry in book.entries.items()}
+        book = Book(book.name, book.run, allowed, book.form)
     for name in book:
         book.trace(name)
     return book

@@ -56,6 +56,19 @@ class SpecError(ValueError):
         return ": ".join(part for part in (place, None if named else self.entry, subject) if part)
 
 
+class UserCodeError(SpecError):
+    """Something that the user's own Python code raised.
+
+    Attributes
+    ----------
+    traceback: where, as Python prints it, without our own frames; it ends in a line break.
+    """
+
+    def __init__(self, message: str, traceback: str) -> None:
+        super().__init__(message)
+        self.traceback = traceback
+
+
 class TrainingError(Exception):
     """Something that is nobody's mistake and ends a command all the same, told in one line: a process that died."""
 

@@ -65,6 +65,10 @@ def find_kind(name: str) -> type[Schedule] | None:
     name = ALIASES.get(name, name)
     if name in CANONICAL:
         return CANONICAL[name]
+    if name.startswith("python:"):
+        from lrsched_cli.external import kind_of  # rarely asked for; it runs nothing
+
+        return kind_of(name)
     library = name.partition(".")[0]
     return dialect(library).get(name) if library in DIALECTS and "." in name else None
 

@@ -114,6 +114,27 @@ def _whole(name: str, value: Any) -> int:
     return int(value)
 
 
+#: Who may call a scheduler's ``step()``.
+STEPPERS = ("optimizer-step", "micro-batch", "accelerate", "epoch", "amp-skip:RATE")
+
+
+def read_stepper(value: Any) -> tuple[str, Fraction]:
+    """Who calls ``step()``, and of ``amp-skip:RATE`` the share of the updates that are skipped (``0.01`` or ``1%``)."""
+    told = f"{', '.join(STEPPERS[:-1])} or {STEPPERS[-1]}"
+    if not isinstance(value, str):
+        raise must("stepper", told, value)
+    name, colon, rate = value.partition(":")
+    if not colon and value in STEPPERS[:-1]:
+        return value, Fraction(0)
+    if name != "amp-skip":
+        raise must("stepper", told, value).adding(nearest(value, [*STEPPERS[:-1], "amp-skip:0.01"]))
+    match = re.fullmatch(r"\s*(\d*\.?\d+(?:[eE][+-]?\d+)?)\s*(%?)\s*", rate)
+    share = exact(match[1]) / (100 if match[2] else 1) if match else Fraction(0)
+    if not 0 < share < 1:
+        raise must("stepper", "amp-skip:RATE, the rate a share of the updates such as 0.01 or 1%", value)
+    return name, share
+
+
 def _said(help: str) -> Any:
     """A field of a run: nothing unless a user says it."""
     return field(default=None, metadata={"help": help})
@@ -139,6 +160,7 @@ class Run:
     tokens: int | None = _said("Tokens of training, instead of steps.")
     tokens_per_step: int | None = _said("Tokens an optimizer step consumes, for durations such as 2e9tok.")
     lr: float | None = _said("Base learning rate.")
+    stepper: str | None = _said("Who calls the scheduler's step(): table, plot and check overlay what it then does.")
 
     def __post_init__(self) -> None:
         for name in RUN_FIELDS:
@@ -148,6 +170,8 @@ class Run:
             if name == "interval":
                 if value not in ("step", "epoch"):
                     raise must("interval", "step or epoch", value)
+            elif name == "stepper":
+                read_stepper(value)
             elif name == "drop_last":
                 if not isinstance(value, bool):
                     raise must("drop_last", "true or false", value)
@@ -200,6 +224,14 @@ class Run:
         if mine.keys() & geometry and "dataset_size" in {*mine, *theirs}:
             theirs.pop("steps_per_epoch", None)
         return replace(Run(), **{**theirs, **mine})
+
+    def lasting(self, clock: Clock, total: int) -> Run:
+        """This run, whose clock is ``clock``, made ``total`` ticks long, its epochs as long as before."""
+        lengths = ("epochs", "steps", "tokens")
+        said = {name: value for name, value in self.said.items() if name not in lengths}
+        if clock.steps_per_epoch is not None and "dataset_size" not in said:
+            said["steps_per_epoch"] = clock.steps_per_epoch
+        return Run(**{**said, f"{clock.interval}s": total, "interval": clock.interval})
 
     @staticmethod
     def shared(runs: Sequence[Run]) -> dict[str, Any]:
@@ -265,6 +297,11 @@ class Run:
         return self._geometry()[0] if self.dataset_size is not None else None
 
     @property
+    def batches_per_epoch(self) -> int | None:
+        """Batches an epoch on each process, as the launch geometry gives them; None without one."""
+        return None if self.dataset_size is None else self._batches()[1]
+
+    @property
     def notes(self) -> list[str]:
         """The arithmetic from the launch geometry to the steps per epoch, a sentence each; empty without one."""
         return self._geometry()[1] if self.dataset_size is not None else []
@@ -274,9 +311,8 @@ class Run:
         assert self.dataset_size is not None
         world, batch, accumulation = self.world_size or 1, self.batch_size or 1, self.grad_accumulation or 1
         drop = bool(self.drop_last)
-        name, divide = ("floor", _floor) if drop else ("ceil", _ceil)
-        samples = divide(self.dataset_size, world)
-        batches = divide(samples, batch)
+        name = "floor" if drop else "ceil"
+        samples, batches = self._batches()
         steps = _ceil(batches, accumulation)
         if steps < 1:
             raise SpecError(
@@ -302,6 +338,13 @@ class Run:
             )
         return steps, notes
 
+    def _batches(self) -> tuple[int, int]:
+        """Samples and batches an epoch, on each process."""
+        assert self.dataset_size is not None
+        divide = _floor if self.drop_last else _ceil
+        samples = divide(self.dataset_size, self.world_size or 1)
+        return samples, divide(samples, self.batch_size or 1)
+
 
 #: What a run may say, and the words that explain it.
 RUN_FIELDS: dict[str, str] = {f.name: f.metadata["help"] for f in fields(Run)}
@@ -316,6 +359,18 @@ def _floor(a: int, b: int) -> int:
 
 
 @dataclass(frozen=True)
+class Group:
+    """Which of an optimizer's named parameter groups a schedule is for, and the base rates of all of them.
+
+    ``known`` keeps what is found for all groups at once while the schedules are built one by one.
+    """
+
+    name: str
+    rates: Mapping[str, float]
+    known: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Scope:
     """Where a schedule stands: the clock of the run and what is left of it for this schedule.
 
@@ -326,6 +381,8 @@ class Scope:
     span: ticks that a default share such as 30% is taken of: the whole run's, or a part's own length.
     lr: the base learning rate it gets where it names none.
     warmup: ticks of the warm-up in front of it, 0 without one.
+    group: the parameter group that it is for; None where there are no named ones.
+    stretch: how many times further than its run a launch may step it.
     """
 
     clock: Clock
@@ -333,6 +390,8 @@ class Scope:
     span: int
     lr: float = DEFAULT_LR
     warmup: int = 0
+    group: Group | None = None
+    stretch: int = 1
 
     @classmethod
     def of(cls, clock: Clock, lr: float | None = None) -> Scope:

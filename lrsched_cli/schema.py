@@ -6,16 +6,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from lrsched_cli.experiment import EXPERIMENT_FIELDS
-from lrsched_cli.kinds import KINDS
-from lrsched_cli.run import RUN_FIELDS
+from lrsched_cli.kinds import KINDS, kind_named
+from lrsched_cli.run import RUN_FIELDS, STEPPERS
 from lrsched_cli.schedules import ALIASES
 from lrsched_cli.schedules.base import AFTER, Schedule
 from lrsched_cli.schedules.operators import CLAMP, REPEAT, SWA, WARMUP
 from lrsched_cli.schedules.parameters import REQUIRED, Param, default_of, params_of, required_of
 from lrsched_cli.spec import ENTRY_KEYS
+from lrsched_cli.verify.rules import rules
 
 #: A duration as text: ticks are numbers. Composer writes batches, samples and parts of the run in words of its own.
 DURATION = {"type": "string", "pattern": r"^\s*[+-]?[0-9_.]+([eE][+-]?[0-9]+)?\s*(ep|st|%|tok|ba|sp|dur)\s*$"}
+#: A factory of the user's own; lrsched runs it only with --allow-code.
+PYTHON = r"^python:.+:[^:]+$"
 #: Editors read YAML 1.1 or 1.2, and 1.1 takes 1e-5 for text.
 NUMBER: dict[str, Any] = {"type": ["number", "string"], "pattern": r"^[+-]?[0-9.]+[eE][+-]?[0-9]+$"}
 TICKS = {"anyOf": [NUMBER, DURATION]}
@@ -49,9 +52,10 @@ def schema() -> dict[str, Any]:
         "type": "object",
         "properties": {key: OPERATORS.get(key, {}) for key in (*ENTRY_KEYS, "for", "until") if key != "kind"},
         "anyOf": [{"required": [form]} for form in ("kind", "sequence", "product")],
-        "allOf": [_when(name, kind) for name, kind in kinds.items()],
+        "allOf": [*(_when(name, kind) for name, kind in kinds.items()), _of_python()],
     }
-    entry["properties"]["kind"] = {"enum": [*kinds, *ALIASES], "description": "A kind; lrsched list shows them all."}
+    named = [{"enum": [*kinds, *ALIASES]}, {"type": "string", "pattern": PYTHON}]
+    entry["properties"]["kind"] = {"anyOf": named, "description": "A kind; lrsched list shows them all."}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "lrsched schedules",
@@ -88,6 +92,14 @@ def _when(name: str, kind: type[Schedule]) -> dict[str, Any]:
     # Without these names an unknown key would pass: editors show it, as the command line refuses it.
     then["propertyNames"] = {"enum": [*properties, *ENTRY_KEYS, "for", "until"]}
     return {"if": {"properties": {"kind": {"enum": names}}, "required": ["kind"]}, "then": then}
+
+
+def _of_python() -> dict[str, Any]:
+    """What holds of an entry that names a factory of the user's own."""
+    known = _when("python:module:factory", kind_named("python:module:factory"))
+    known["if"]["properties"]["kind"] = {"type": "string", "pattern": PYTHON}
+    known["then"]["properties"]["args"] = {"type": "object", "description": "More arguments of the factory."}
+    return known
 
 
 def _described(kind: type[Schedule], name: str, param: Param) -> dict[str, Any]:
@@ -136,6 +148,9 @@ EXPERIMENT_TYPES: dict[str, dict[str, Any]] = {
 RUN_TYPES: dict[str, dict[str, Any]] = {
     "interval": {"enum": ["step", "epoch"]},
     "drop_last": {"type": "boolean"},
+    "stepper": {
+        "anyOf": [{"enum": list(STEPPERS[:-1])}, {"type": "string", "pattern": r"^amp-skip:\s*[0-9.eE+-]+\s*%?\s*$"}]
+    },
     "lr": {**NUMBER, "exclusiveMinimum": 0},
 }
 RUN = {
@@ -158,4 +173,12 @@ OPERATORS: dict[str, dict[str, Any]] = {
     "clamp": _operator(CLAMP, short=False),
     "swa": _operator(SWA, short=True),
     "groups": {"type": "object", "additionalProperties": {**NUMBER, "exclusiveMinimum": 0}},
+    "ignore": {
+        "description": "Rules of lrsched check that do not apply here: a list of codes, or a mapping to the reasons.",
+        "anyOf": [
+            {"enum": list(rules())},
+            {"type": "array", "items": {"enum": list(rules())}},
+            {"type": "object", "propertyNames": {"enum": list(rules())}, "additionalProperties": {"type": "string"}},
+        ],
+    },
 }

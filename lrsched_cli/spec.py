@@ -12,7 +12,7 @@ import numpy as np
 
 from lrsched_cli.errors import SpecError, must, nearest, shown
 from lrsched_cli.kinds import find_kind, kind_named
-from lrsched_cli.run import Clock, Run, Scope, is_number
+from lrsched_cli.run import Clock, Group, Run, Scope, is_number
 from lrsched_cli.schedules.averaging import Averaged
 from lrsched_cli.schedules.base import AFTER, Schedule
 from lrsched_cli.schedules.compose import (
@@ -29,7 +29,8 @@ from lrsched_cli.trace import Trace
 
 #: What an entry may hold beside its kind's own parameters.
 ENTRY_KEYS = (
-    "kind", "sequence", "product", "lr", "run", "optimizer", "warmup", "after", "repeat", "clamp", "swa", "groups"
+    "kind", "sequence", "product", "lr", "run", "optimizer", "warmup", "after", "repeat", "clamp", "swa", "groups",
+    "ignore",
 )  # fmt: skip
 OPERATORS = ("repeat", "warmup", "clamp", "swa", "groups")
 DURATION = Param("duration", "", ge=0)
@@ -38,20 +39,24 @@ AFTER_CHOICE = Param("choice", "", choices=tuple(AFTER))
 
 @dataclass(frozen=True)
 class Place:
-    """Where an entry was written, for messages and relative paths."""
+    """Where an entry was written, for messages and relative paths, and whether it may run ``python:`` code."""
 
     name: str | None = None
     file: str | None = None
     folder: Path = Path()
+    allow_code: bool = False
 
 
-def simulate(spec: Mapping[str, Any] | Schedule, run: Mapping[str, Any] | Run | None = None) -> Trace:
+def simulate(
+    spec: Mapping[str, Any] | Schedule, run: Mapping[str, Any] | Run | None = None, *, allow_code: bool = False
+) -> Trace:
     """The trace of a schedule on a run.
 
     Parameters
     ----------
     spec: an entry in the YAML's own form, such as ``{"kind": "cosine", "lr": 0.1, "warmup": "5ep"}``, or a schedule.
     run: ``{"epochs": 90}`` or the like, in the YAML's own form; None for the schedule's own length or 100 epochs.
+    allow_code: whether a kind such as ``python:pkg.module:factory``, which is run, is allowed.
 
     Returns a :class:`~lrsched_cli.trace.Trace`. Raises ``SpecError`` (a ``ValueError``) on bad input.
     """
@@ -64,19 +69,25 @@ def simulate(spec: Mapping[str, Any] | Schedule, run: Mapping[str, Any] | Run | 
     if not isinstance(spec, Mapping):
         raise must("spec", "a mapping such as {'kind': 'cosine'} or a schedule", spec)
     name = spec.get("kind") or next((form for form in FORMS if form in spec), "spec")
-    return trace_of(spec, outer, Place(), str(name))
+    return trace_of(spec, outer, Place(allow_code=allow_code), str(name))
 
 
-def trace_of(spec: Mapping[str, Any], run: Run, place: Place, name: str) -> Trace:
-    """The trace of an entry on a run that its own ``run`` is laid over."""
+def trace_of(spec: Mapping[str, Any], run: Run, place: Place, name: str, *, whole: bool = True) -> Trace:
+    """The trace of an entry on a run that its own ``run`` is laid over.
+
+    ``whole`` says that every rate of the run must be defined and finite. Without it the trace may be of a schedule that
+    raises inside the run: its ``schedule.last_tick`` says where.
+    """
     try:
         if isinstance(spec, Mapping) and spec.get("run") is not None:
             run = run_of(spec["run"], place).over(run)
         spec = _with_metrics(spec, place)
         clock = run.clock(_own_length(spec))
-        schedule = build(spec, Scope.of(clock, run.lr), place)
-        schedule.require(clock.total - 1)
-        _refuse_infinite(schedule, clock)
+        stretch = max(run.world_size or 1, run.grad_accumulation or 1) if run.stepper is not None else 1
+        schedule = build(spec, replace(Scope.of(clock, run.lr), stretch=stretch), place)
+        if whole:
+            schedule.require(clock.total - 1)
+            _refuse_infinite(schedule, clock)
     except SpecError as error:
         raise error.locate(entry=place.name or name, file=place.file, line=_line(spec, error)) from None
     except (OverflowError, ValueError) as error:  # an infinity or the like where a length must be a whole number
@@ -94,17 +105,27 @@ def clock_of(spec: Mapping[str, Any], run: Run, place: Place, name: str) -> Cloc
 
 
 def _refuse_infinite(schedule: Schedule, clock: Clock) -> None:
-    """Refuse a rate that is no number where it is looked at: at the ends, the middle and the first knots of the run."""
-    knots = np.empty(0)
-    if not schedule.cumulative:
-        knots = schedule.next_knot(np.linspace(0, clock.total - 1, 9).round())
-    looks = np.concatenate(([0, clock.total // 2, clock.total - 1], knots[knots < clock.total]))
-    # np.unique would load masked arrays for it.
-    ticks = np.array(sorted(set(looks.astype(np.int64).tolist())))
-    rates = schedule(ticks)
+    """Refuse a rate that is no number where it is looked at: at the ends, the middle and the first knots of the run.
+
+    Of rates that somebody's own code gave, which may be anything anywhere, all are looked at.
+    """
+    if _is_recorded(schedule):
+        ticks, rates = np.arange(clock.total), schedule.values(0, clock.total)
+    else:
+        knots = np.empty(0)
+        if not schedule.cumulative:
+            knots = schedule.next_knot(np.linspace(0, clock.total - 1, 9).round())
+        looks = np.concatenate(([0, clock.total // 2, clock.total - 1], knots[knots < clock.total]))
+        # np.unique would load masked arrays for it.
+        ticks = np.array(sorted(set(looks.astype(np.int64).tolist())))
+        rates = schedule(ticks)
     wrong = np.flatnonzero(~np.isfinite(rates))
     if wrong.size:
         raise SpecError(f"the rate is {rates[wrong[0]]} at tick {ticks[wrong[0]]}: it must be finite")
+
+
+def _is_recorded(schedule: Schedule) -> bool:
+    return schedule.core.kind.startswith("python:") or any(map(_is_recorded, schedule.inner))
 
 
 def overlaid(spec: Mapping[str, Any], values: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -240,10 +261,21 @@ def _form(spec: Mapping[str, Any]) -> tuple[str, Mapping[str, Param]]:
 
 def _kind(spec: Mapping[str, Any], scope: Scope, place: Place) -> Schedule:
     spec = _with_metrics(spec, place)
-    kind = kind_named(spec["kind"])
+    kind = _permitted(spec["kind"], place)
     params = params_of(kind)
     given = {name: value for name, value in spec.items() if name in params and value is not None}
     return kind.from_params(given, scope)
+
+
+def _permitted(name: str, place: Place) -> type[Schedule]:
+    """A kind that may be built there: to build one of ``python:`` runs it."""
+    if not name.startswith("python:"):
+        return kind_named(name)
+    if not place.allow_code:
+        raise SpecError(f"is {shown(name)}, which is run: --allow-code permits that", parameter="kind")
+    from lrsched_cli.external import kind_of
+
+    return kind_of(name, place.folder)
 
 
 def _sequence(spec: Mapping[str, Any], scope: Scope, place: Place) -> Schedule:
@@ -325,13 +357,17 @@ def _grouped(spec: Mapping[str, Any], groups: Any, scope: Scope, place: Place) -
     if not isinstance(groups, Mapping) or not groups:
         raise must("groups", "a mapping such as {backbone: 0.1, head: 1.0}", groups)
     base = _positive("lr", spec["lr"]) if spec.get("lr") is not None else scope.lr
-    members: dict[str, Schedule] = {}
+    rates: dict[str, float] = {}
     for name, scale in groups.items():
-        if str(name) in members:
+        if str(name) in rates:
             raise SpecError(f"names {name} twice", parameter="groups")
-        own = overlaid(spec, {"lr": base * _positive(f"groups.{name}", scale), "groups": None})
+        rates[str(name)] = base * _positive(f"groups.{name}", scale)
+    members: dict[str, Schedule] = {}
+    known: dict[str, Any] = {}
+    for name, rate in rates.items():
+        own = overlaid(spec, {"lr": rate, "groups": None})
         try:
-            members[str(name)] = build(own, scope, place)
+            members[name] = build(own, replace(scope, group=Group(name, rates, known)), place)
         except SpecError as error:
             raise error.adding(f" (in group {name})") from None
     first = next(iter(members.values()))

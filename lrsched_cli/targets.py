@@ -12,10 +12,13 @@ from lrsched_cli.book import Book, Entry, book_of, read_book, read_stream, set_v
 from lrsched_cli.errors import SpecError, nearest, shown
 from lrsched_cli.kinds import DIALECTS, dialect, find_kind, near_kind
 from lrsched_cli.schedules import ALIASES, CANONICAL
+from lrsched_cli.spec import Place
 
 #: Where entries are looked for that are named without a file.
 DEFAULT_FILE = Path("schedules.yaml")
 SUFFIXES = (".yaml", ".yml", ".json", ".toml", ".py")
+#: Files that are no logs whatever is in them.
+PLANS = (".yaml", ".yml", ".toml", ".py")
 #: The examples that come with the package, a file each; in an installed package beside the starter of ``lrsched init``.
 EXAMPLES = Path(__file__).parent / "examples"
 
@@ -40,10 +43,13 @@ def read_example(name: str) -> Book:
     return book_of(load_file(example_file(name), name), name, Path())
 
 
-def find_targets(words: Sequence[str], assignments: Sequence[str] = (), form: str | None = None) -> list[Entry]:
+def find_targets(
+    words: Sequence[str], assignments: Sequence[str] = (), form: str | None = None, *, logs: bool = False
+) -> list[Entry]:
     """The entries that the words stand for, in order; with no words those of ``./schedules.yaml``.
 
-    ``form`` names the format that files are read as, where they are not our own. Raises ``SpecError`` where a word is
+    ``form`` names the format that files are read as, where they are not our own; ``logs`` says that logs of runs are
+    targets too. Raises ``SpecError`` where a word is
     nothing that is known, naming what is nearest.
     """
     if not words:
@@ -55,15 +61,24 @@ def find_targets(words: Sequence[str], assignments: Sequence[str] = (), form: st
     books = _Books(assignments, form)
     found: list[Entry] = []
     for word in words:
-        found += _find(word, books)
+        found += _logged(word, logs) or _find(word, books)
     if assignments and not books.used:
         raise SpecError("changes entries of a file, and no file is named", parameter="--set")
     books.refuse_unused()
     return _distinct(found)
 
 
+def permitted(entries: Sequence[Entry], allow_code: bool) -> list[Entry]:
+    """The entries of files with leave to run the ``python:`` schedules that they name, if they have it."""
+    if not allow_code:
+        return list(entries)
+    return [entry.permitted for entry in entries]
+
+
 def _find(word: str, books: _Books) -> list[Entry]:
     kind = find_kind(word)
+    if kind is not None and word.startswith("python:"):  # named by the user, and so allowed to run
+        return [Entry(word, {"kind": word}, place=Place(allow_code=True))]
     if kind is not None:
         return [Entry(word, {"kind": kind.kind})]
     if word == "-" or _is_file(word):
@@ -84,6 +99,28 @@ def _find(word: str, books: _Books) -> list[Entry]:
         near = near_kind(word, [*books.read(str(DEFAULT_FILE)), *examples])
         raise SpecError(f"no kind and no entry of {DEFAULT_FILE} is called {word}{near}")
     raise SpecError(f"unknown kind {word}{near_kind(word, examples)}; lrsched list all shows every one")
+
+
+def _logged(word: str, wanted: bool) -> list[Entry]:
+    """The entry of a log, where a word names one; nothing where it does not."""
+    if not any(sign in word for sign in "./:") or word.endswith(PLANS) or not _exists(word):
+        return []
+    from lrsched_cli.logs.detect import split
+
+    named = split(word)
+    if named is None:
+        return []
+    if not wanted:
+        raise SpecError(f"{named[0]} is the log of a run: lrsched audit PLAN {named[0]} compares it with its plan")
+    from lrsched_cli.logs.recorded import entry_of
+
+    return [entry_of(*named)]
+
+
+def _exists(word: str) -> bool:
+    """Whether a word, or a part of it before a colon, is the name of something that is there."""
+    ends = [place for place, character in enumerate(word) if character == ":"]
+    return any(Path(word[:end]).exists() for end in (len(word), *ends) if end)
 
 
 def _looks_like_dialect(word: str) -> bool:

@@ -18,12 +18,16 @@ import typer  # noqa: E402
 from typer.core import TyperCommand, TyperGroup  # noqa: E402
 
 from lrsched_cli.cli.command import unconverted  # noqa: E402
-from lrsched_cli.errors import SpecError, TrainingError, nearest  # noqa: E402
+from lrsched_cli.errors import SpecError, TrainingError, UserCodeError, nearest  # noqa: E402
 
 #: Every verb, its module (``lrsched_cli.cli.VERB``) loaded when it is first used, and its line in the help.
 VERBS = {
     "plot": "Draw schedules, to a file and in the terminal.",
     "table": "Print the rate of every tick.",
+    "check": "Say what is wrong with schedules, before it costs a run: for people, and for CI.",
+    "snapshot": "Record the rates of schedules, so that check sees any change.",
+    "audit": "Compare a plan with the log of its run, and name what went wrong.",
+    "resume": "Show what the rate does when a run is resumed or extended.",
     "train": "Train with each schedule and compare, many runs at the price of one.",
     "find": "Find the learning rate: a range test with runs of its own for every rate.",
     "export": "Write a schedule as code or configuration for another library.",
@@ -119,6 +123,9 @@ def _guarded(arguments: list[str], debug: bool) -> int:
             return _told("interrupted", 130, False)
         return result if isinstance(result, int) else 0
     except SpecError as error:
+        if isinstance(error, UserCodeError):
+            with contextlib.suppress(OSError, ValueError):
+                print(error.traceback, end="", file=sys.stderr)  # noqa: T201
         return _told(str(error), 2, debug)
     except ClickException as error:
         return _told(error.format_message(), 2, debug)

@@ -13,7 +13,7 @@ import typer
 from lrsched_cli.cli.command import made
 from lrsched_cli.cli.talk import has_colour, has_unicode, is_terminal
 from lrsched_cli.errors import SpecError, must, nearest
-from lrsched_cli.kinds import DIALECTS, dialect
+from lrsched_cli.kinds import DIALECTS, dialect, kind_named
 from lrsched_cli.run import Clock, Scope
 from lrsched_cli.schedules import CANONICAL
 from lrsched_cli.schedules.base import Schedule
@@ -39,7 +39,7 @@ def list_kinds(
     format: Annotated[str, typer.Option("--format", metavar="table|json", help="How it is written.")] = "table",
 ) -> None:
     """List the kinds, each with its curve over a run and its formula."""
-    if library not in LIBRARIES:
+    if library not in LIBRARIES and not library.startswith("python:"):
         raise SpecError(f"unknown library {library}{nearest(library, LIBRARIES)}; known are {', '.join(LIBRARIES)}")
     if format not in ("table", "json"):
         raise must("--format", "table or json", format)
@@ -67,6 +67,8 @@ def list_kinds(
 def _kinds(library: str) -> Iterator[tuple[str, type[Schedule]]]:
     if library in ("canonical", "all"):
         yield from CANONICAL.items()
+    if library.startswith("python:"):
+        yield library, kind_named(library)
     for name in DIALECTS:
         if library in (name, "all"):
             yield from dialect(name).items()
@@ -75,7 +77,8 @@ def _kinds(library: str) -> Iterator[tuple[str, type[Schedule]]]:
 def curve_of(kind: type[Schedule], unicode: bool) -> str:
     """A kind's typical curve in a line."""
     schedule = kind.from_params(kind.example, Scope.of(Clock("epoch", TICKS)))
-    return sparkline(schedule, TICKS, WIDTH, unicode)
+    last = schedule.last_tick
+    return sparkline(schedule, TICKS if last is None else min(TICKS, last + 1), WIDTH, unicode)
 
 
 def _to_terminal(kinds: Mapping[str, type[Schedule]]) -> None:

@@ -17,11 +17,11 @@ from rich.markup import escape
 from lrsched_cli.book import Entry
 from lrsched_cli.errors import SpecError, nearest, shown
 from lrsched_cli.kinds import DIALECTS, dialect
-from lrsched_cli.run import RUN_FIELDS, Run
+from lrsched_cli.run import RUN_FIELDS, STEPPERS, Run
 from lrsched_cli.schedules import CANONICAL
 from lrsched_cli.schedules.base import Schedule
 from lrsched_cli.schedules.parameters import REQUIRED, Param, default_of, params_of
-from lrsched_cli.targets import DEFAULT_FILE, complete, find_targets
+from lrsched_cli.targets import DEFAULT_FILE, complete, find_targets, permitted
 
 Worker = Callable[..., None]
 
@@ -48,6 +48,8 @@ SWITCHES = ("drop_last",)
 FLOOR_WORDS = dict.fromkeys(("--min-lr", "--lr-min", "--end-lr", "--lr-end", "--final-lr"), "--eta-min")
 #: The option that names the format of a file, and what it takes.
 AS, AS_METAVAR = "--as", "deepspeed|transformers|axolotl|llamafactory|torchtitan|timm|lightning|nanogpt|lrsched"
+#: The option that lets a file run code.
+ALLOW_CODE = "--allow-code"
 #: Options of a verb that mean the same as a kind's parameter of that name: one option sets both.
 SHARED = ("optimizer",)
 
@@ -135,9 +137,14 @@ class Option:
 
 def run_options() -> Iterator[Option]:
     for name, help in RUN_FIELDS.items():
-        metavar = {"interval": "step|epoch", "lr": "NUMBER"}.get(name, "N")
+        metavar = {"interval": "step|epoch", "lr": "NUMBER", "stepper": "|".join(STEPPERS)}.get(name, "N")
         switch = name in SWITCHES
         yield Option(name, (flag_of(name),), help, None if switch else metavar, panel="Run", switch=switch)
+
+
+def code_option() -> Option:
+    help = "Let a file name python: schedules, which are run."
+    return Option("allow_code", (ALLOW_CODE,), help, panel="Files", switch=True)
 
 
 def file_option() -> Option:
@@ -209,20 +216,28 @@ def _yielding(parameter: inspect.Parameter, taken: set[str]) -> inspect.Paramete
 
 
 def command_function(
-    worker: Worker, args: Sequence[str], otherwise: Sequence[str] = (), *, default_file: bool = True
+    worker: Worker,
+    args: Sequence[str],
+    otherwise: Sequence[str] = (),
+    *,
+    default_file: bool = True,
+    logs: bool = False,
 ) -> Worker:
     """The function of one call of a verb, with the verb's options, the run's and those of the targets in ``args``.
 
     ``otherwise`` are the targets where none are named and there is no file to take them from, or the verb takes none
-    from a file that is not named.
+    from a file that is not named; ``logs`` says that logs of runs are targets too.
     """
     own = own_options(worker)
     words, assignments = scan(args, own)
     wants_help = "--help" in args
     if not words and not (default_file and DEFAULT_FILE.exists()):
         words = list(otherwise)
-    entries = [] if wants_help and not words else find_targets(words, assignments, value_of(AS, args, own))
+    entries = [] if wants_help and not words else find_targets(words, assignments, value_of(AS, args, own), logs=logs)
+    entries = permitted(entries, is_switched_on(ALLOW_CODE, args, own))
     offered = [*kind_options(entries), *run_options(), file_option()]
+    if "allow_code" not in own:
+        offered.append(code_option())
     taken = {flag for option in offered for flag in option.flags}
     refuse_unknown(args, own, offered, entries)
     targets = inspect.Parameter(
@@ -251,6 +266,7 @@ def command_function(
         values.pop("file_form", None)  # was needed before there were options
         mine = {name: values.pop(name) if name in spelled else p.default for name, p in own.items()}
         mine |= {name: values.get(f"kind_{name}") for name in SHARED if name in own and name not in spelled}
+        values.pop("allow_code", None)  # so was this, but by a verb that has it among its own
         worker(list(laid_over(entries, values)), **mine)
 
     call.__doc__ = explained(worker, entries)
@@ -309,6 +325,18 @@ def value_of(option: str, args: Sequence[str], own: Mapping[str, inspect.Paramet
     return found
 
 
+def is_switched_on(option: str, args: Sequence[str], own: Mapping[str, inspect.Parameter]) -> bool:
+    """Whether a switch is among the arguments, the last word counting where it is also switched off."""
+    on, libraries = False, _libraries(args)
+    rest = iter(list(args[: args.index("--")] if "--" in args else args))
+    for arg in rest:
+        if arg in (option, off(option)):
+            on = arg == option
+        elif arg.startswith("-") and arg != "-" and "=" not in arg and not _stands_alone(arg, own, libraries):
+            next(rest, None)
+    return on
+
+
 def _libraries(args: Sequence[str]) -> tuple[str, ...]:
     """The libraries in the order in which their options are looked through: those that the arguments name first."""
     return tuple(sorted(DIALECTS, key=lambda library: not any(arg.startswith(f"{library}.") for arg in args)))
@@ -320,7 +348,8 @@ def _stands_alone(name: str, own: Mapping[str, inspect.Parameter], libraries: tu
         return len(name) > 2 or any(name in _split(p) for p in own.values() if _is_bool(p))
     if name == AS or name in [flag_of(other) for other in (*RUN_FIELDS, *OPERATOR_HELP) if other not in SWITCHES]:
         return False
-    if name in ["--help", *(f for one in SWITCHES for f in (flag_of(one), off(flag_of(one))))]:
+    switches = ALLOW_CODE, *map(flag_of, SWITCHES)
+    if name in ["--help", *switches, *map(off, switches)]:
         return True
     mine = [_is_bool(p) for p in own.values() if name in _split(p)]
     return any(mine) or _is_switch(name, () if mine else libraries)

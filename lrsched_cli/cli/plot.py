@@ -29,7 +29,7 @@ def command(args: list[str]) -> Any:
     shown = results_command("plot", args, plot)
     if shown is not None:
         return shown
-    return made("plot", command_function(plot, args))
+    return made("plot", command_function(plot, args, logs=True))
 
 
 def plot(
@@ -75,7 +75,7 @@ def plot(
         if path is not None:
             print(path)  # noqa: T201
     if terminal or (output != "-" and is_terminal(sys.stdout)):
-        _draw_terminal(traces, options)
+        draw_terminal(traces, options)
     sys.stdout.flush()
     if not quiet:
         say_about(entries, traces)
@@ -144,7 +144,7 @@ def file_stem(entries: Sequence[Entry]) -> str:
     return safe[:100]
 
 
-def _draw_terminal(traces: Sequence[Trace], options: PlotOptions) -> None:
+def draw_terminal(traces: Sequence[Trace], options: PlotOptions) -> None:
     from lrsched_cli.show.terminal import render
 
     size = shutil.get_terminal_size((80, 24))

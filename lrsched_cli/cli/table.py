@@ -34,7 +34,7 @@ def command(args: list[str]) -> Any:
     shown = results_command("table", args, table)
     if shown is not None:
         return shown
-    return made("table", command_function(table, args))
+    return made("table", command_function(table, args, logs=True))
 
 
 def table(
@@ -68,7 +68,8 @@ def table(
         raise SpecError(f"must be {', '.join(FORMATS)}, got {format!r}{nearest(format, FORMATS)}", parameter="--format")
     if when not in (None, "used", "after"):
         raise must("--when", "used or after", when)
-    traces = traces_of(entries)
+    exact = [entry.pointwise for entry in entries]
+    traces = traces_of(exact)
     selection = Selection(every, at, first, last, changes)
     if output is not None and str(output) != "-":
         from lrsched_cli.files import write_whole
@@ -82,7 +83,8 @@ def table(
         write(sys.stdout, format, entries, traces, selection, when)
     sys.stdout.flush()
     if not quiet:
-        say_about(entries, traces)
+        logged = any(one is not entry for one, entry in zip(exact, entries, strict=True))
+        say_about(entries, traces_of(entries) if logged else traces)
 
 
 def write(

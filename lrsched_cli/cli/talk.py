@@ -16,8 +16,11 @@ from lrsched_cli.trace import Trace
 
 
 def traces_of(entries: Sequence[Entry]) -> list[Trace]:
-    """The traces of the targets; raises ``SpecError`` before anything is printed."""
-    return [entry.trace() for entry in entries]
+    """The traces of the targets, each followed by what its launch makes of it where a stepper says that it differs.
+
+    Raises ``SpecError`` before anything is printed.
+    """
+    return [trace for entry in entries for trace in entry.traces()]
 
 
 def say(line: str) -> None:
@@ -36,12 +39,29 @@ def say_about(entries: Sequence[Entry], traces: Sequence[Trace]) -> None:
     for trace in traces:
         say(summary(trace))
     notes = [note for entry in entries for note in entry.run.notes]
-    for entry, trace in zip(entries, traces, strict=True):
+    for entry in entries:
+        prefix = f"{entry.name}: " if len(entries) > 1 else ""
+        notes += [f"{prefix}{note}" for note in (*entry.notes, *_on_stepper(entry))]
+    meant, told = "", set[str]()
+    for trace in traces:
         prefix = f"{trace.name}: " if len(traces) > 1 else ""
-        notes += [f"{prefix}{note}" for note in entry.notes]
-        notes += [f"{prefix}{note}" for note in trace.schedule.notes(len(trace))]
+        if not trace.name.startswith(f"{meant} ("):  # of a launch only what is not said of what was meant
+            meant, told = trace.name, set[str]()
+        mine = [note for note in trace.schedule.notes(len(trace)) if note not in told]
+        notes += [f"{prefix}{note}" for note in mine]
+        told.update(mine)
     for note in dict.fromkeys(notes):
         say(f"note: {note}")
+
+
+def _on_stepper(entry: Entry) -> list[str]:
+    """What a reader should know of the stepper of an entry's run."""
+    if entry.run.stepper is None:
+        return []
+    from lrsched_cli.stepper import note
+
+    told = note(entry.traces()[0], entry.run)
+    return [] if told is None else [told]
 
 
 def is_terminal(stream: TextIO) -> bool:

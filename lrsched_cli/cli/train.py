@@ -18,6 +18,7 @@ from lrsched_cli.cli.session import Session, refuse_code
 from lrsched_cli.errors import SpecError, TrainingError
 from lrsched_cli.experiment import DEFAULTS, Experiment
 from lrsched_cli.results import DIVERGED, FIGURE_NAME, JSON_NAME, PLAN_NAME, STOPPED, Results, is_results
+from lrsched_cli.targets import permitted
 
 #: What is compared where nothing is named and there is no schedules.yaml: the five that most tutorials compare.
 CLASSICS = ("step", "exponential", "cosine", "plateau", "cyclic")
@@ -90,7 +91,7 @@ def resume(
     with session.speaking():
         if not (folder / PLAN_NAME).is_file():
             raise SpecError(f"{folder} holds no training: it has no {PLAN_NAME}", parameter="--resume")
-        entries = list(read_book(folder / PLAN_NAME).entries.values())
+        entries = permitted(list(read_book(folder / PLAN_NAME).entries.values()), allow_code)
         refuse_code(entries, allow_code)
         job = session.planned(entries, Experiment(), False)
         results, _ = session.results(job, device, lambda: None, folder)

@@ -28,7 +28,7 @@ def example_metrics(stall: int, improve: Callable[[Array], Array]) -> Callable[[
     """A loss that improves and stalls for so many ticks before each quarter of the run: long enough to be noticed."""
 
     def metrics(scope: Scope) -> Metrics:
-        total = min(scope.rest, LONGEST_EXAMPLE)
+        total = max(min(scope.rest, LONGEST_EXAMPLE), 1)  # a warm-up may leave nothing of the run
         loss = improve(np.arange(total, dtype=np.float64))
         for quarter in (1, 2, 3):
             end = quarter * total // 4

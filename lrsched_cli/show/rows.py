@@ -21,6 +21,8 @@ Ticks = npt.NDArray[np.int64]
 CHUNK = 1 << 14
 #: A person reads a table of this many rows; of a longer one, a terminal shows so many.
 READABLE, SHOWN = 40, 24
+#: The kind of a log of a run, which has rates at some ticks only.
+LOG = "log"
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,17 @@ def chosen(traces: Sequence[Trace], selection: Selection, when: str | None = Non
         return iter([np.array([t for t in ticks if low <= t <= high], dtype=np.int64)])
     if selection.changes:
         return _changes(traces, low, high + 1, step, ahead=when == "after")
+    if all(trace.kind == LOG for trace in traces):
+        return iter(
+            [ticks[(ticks >= low) & (ticks <= high) & ((ticks - low) % step == 0)] for ticks in [_logged(traces)]]
+        )
     return _steps(low, high + 1, step)
+
+
+def _logged(traces: Sequence[Trace]) -> Ticks:
+    """The ticks of which logs among some traces have a rate."""
+    schedules = [part for trace in traces for part in (trace.schedule, *trace.schedule.groups.values())]
+    return np.unique(np.concatenate([part.at for part in schedules if hasattr(part, "at")]))
 
 
 def _tick(name: str, text: str, trace: Trace) -> int:
@@ -133,6 +145,9 @@ def readable(traces: Sequence[Trace]) -> Ticks:
     """Ticks that tell the story of traces too long to read: spread out, with the ends, peaks and turns."""
     total = max(len(trace) for trace in traces)
     spread = np.linspace(0, total - 1, SHOWN).round().astype(np.int64)
+    if any(trace.kind == LOG for trace in traces):  # of which nothing is known between two rates
+        logged = _logged(traces)
+        spread = np.unique(logged[np.linspace(0, len(logged) - 1, SHOWN).round().astype(np.int64)])
     turns = [tick for trace in traces for tick, _ in trace.schedule.marks if 0 < tick < total]
     return np.unique(np.concatenate((spread, np.array(turns[:8], dtype=np.int64))))
 
@@ -186,7 +201,7 @@ def rate_columns(traces: Sequence[Trace], when: str | None, *, wide: bool) -> li
     ``wide`` is for machines: a column for the trace beside those of its groups, and momentum.
     """
     columns = []
-    both = when is None and len(traces) == 1 and not wide
+    both = when is None and len(traces) == 1 and not wide and traces[0].kind != LOG
     for trace in traces:
         groups = trace.schedule.groups
         shown = {trace.name: trace.schedule} if wide or not groups else {}

@@ -82,6 +82,10 @@ def plan(entries: Sequence[Entry], experiment: Experiment, folder: Path = Path()
     ``experiment`` is what the command line says; it is laid over what the entries' file says. ``folder`` is what the
     paths in it are relative to.
     """
+    for entry in entries:
+        if entry.run.stepper not in (None, "optimizer-step"):
+            told = f"is {entry.run.stepper}, and a training here steps its schedules as they are meant"
+            raise SpecError(told, parameter="stepper", entry=entry.name, file=entry.place.file)
     experiment, base = _whole(entries, experiment, folder)
     data = load_data(
         experiment.data or "", target=experiment.target, drop=experiment.drop or (), limit=experiment.limit,

@@ -129,6 +129,10 @@ def test_the_rates_are_those_of_the_table(made: Any) -> None:
             {"batch_size": 37, "drop_last": True},
             "batch_size must be <= 36, the samples to train on, where drop_last is on, got 37",
         ),
+        (
+            {"stepper": "epoch"},
+            "it: stepper is epoch, and a training here steps its schedules as they are meant",
+        ),
         ({"epochs": 10**8}, "it: makes 500000000 updates: at most 10000000"),
         ({"epochs": 3, "steps": 14}, "it: steps 14 contradicts epochs 3 of 5 steps each, which make 15"),
     ],

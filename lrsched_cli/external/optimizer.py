@@ -1,0 +1,58 @@
+"""The optimizer that a user's factory is given: a real one of torch, or what looks like it where torch is not used."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+#: SGD's momentum. (torch's default of 0 would leave a scheduler that cycles it nothing to start from.)
+MOMENTUM = 0.9
+
+
+class StandIn:
+    """Has what a scheduler needs of an optimizer, where torch is not there or the factory's module does without it."""
+
+    def __init__(self, groups: list[dict[str, Any]], defaults: Mapping[str, Any]) -> None:
+        self.defaults = dict(defaults)
+        self.state: dict[Any, Any] = {}
+        self.param_groups = [{**defaults, **group} for group in groups]
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        return None if closure is None else closure()
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """There are no gradients."""
+
+    def state_dict(self) -> dict[str, Any]:
+        groups = [{key: value for key, value in group.items() if key != "params"} for group in self.param_groups]
+        return {"state": {}, "param_groups": groups}
+
+
+def stand_in(rates: Mapping[str, float], base: float, optimizer: str) -> StandIn:
+    """The stand-in for an optimizer with the groups at their rates, one without a name where there are none."""
+    momentum = {"betas": (0.9, 0.999)} if optimizer.startswith(("adam", "nadam", "radam")) else {"momentum": MOMENTUM}
+    return StandIn(_groups(rates, base, object), {"lr": base, **momentum})
+
+
+def torch_optimizer(rates: Mapping[str, float], base: float, optimizer: str) -> Any:
+    """The real optimizer of torch; raises ``ModuleNotFoundError`` without torch."""
+    import torch
+
+    classes = {name.lower(): value for name, value in vars(torch.optim).items() if isinstance(value, type)}
+    groups = _groups(rates, base, lambda: torch.nn.Parameter(torch.zeros(1, 1)))  # a matrix, as Muon wants
+    momentum = {"momentum": MOMENTUM} if optimizer in ("sgd", "rmsprop") else {}
+    if optimizer == "lbfgs":  # it takes one group only
+        (group,) = groups
+        return classes[optimizer](group["params"], lr=group["lr"])
+    return classes[optimizer](groups, lr=base, **momentum)
+
+
+def is_torch_loaded() -> bool:
+    return sys.modules.get("torch") is not None
+
+
+def _groups(rates: Mapping[str, float], base: float, parameter: Callable[[], Any]) -> list[dict[str, Any]]:
+    if not rates:
+        return [{"params": [parameter()], "lr": base}]
+    return [{"params": [parameter()], "lr": rate, "name": name} for name, rate in rates.items()]

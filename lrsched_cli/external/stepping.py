@@ -1,0 +1,248 @@
+"""A user's factory called, and what it gives stepped for real, tick by tick."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from lrsched_cli.errors import SpecError, shown
+from lrsched_cli.external.calling import step_arguments, takes_optimizer
+from lrsched_cli.external.guest import called, reason, stdout_to_stderr, trace
+from lrsched_cli.external.optimizer import StandIn, is_torch_loaded, stand_in, torch_optimizer
+from lrsched_cli.external.recorded import LONGEST, Break, Recorded, values_of
+from lrsched_cli.external.word import Word
+
+
+@dataclass(frozen=True)
+class Stepping:
+    """What is to be stepped.
+
+    Attributes
+    ----------
+    word: the factory.
+    lr: the base rate.
+    groups: the base rate of each named parameter group; empty where there is one without a name.
+    optimizer: the name of the optimizer.
+    args: arguments that the factory gets beside the optimizer.
+    metrics: the metric of every tick, for a scheduler that reacts to one; it is not stepped any more after the last.
+    interval: ``step`` or ``epoch``, what a tick is.
+    last: the last tick that is wanted, which the run does not use itself: its rate is what the last step leaves.
+    """
+
+    word: Word
+    lr: float
+    last: int
+    groups: Mapping[str, float] = field(default_factory=dict)
+    optimizer: str = "sgd"
+    args: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Sequence[float] | None = None
+    interval: str = "epoch"
+
+    @property
+    def text(self) -> str:
+        return self.word.text
+
+    def run(self, last: int | None = None) -> dict[str, Recorded]:
+        """The schedule of each group, of one called ``""`` where there are no named ones; ``last`` replaces its own.
+
+        Raises ``UserCodeError`` where the code raises before the rate of tick 0 is known, ``SpecError`` where what it
+        gives is no scheduler and no rate.
+        """
+        if last is not None and last != self.last:
+            return replace(self, last=last).run()
+        if self.last > LONGEST:
+            raise SpecError(f"{self.text} is stepped tick by tick, up to {LONGEST:.0e} of them, got {self.last}")
+        factory = self.word.load()
+        if not callable(factory):
+            raise SpecError(f"{self.text} must name a function or a class, got {_kind(factory)}")
+        optimizing = takes_optimizer(self.text, factory, self.args)
+        if optimizing is None:
+            optimizing = not self._gives_rates(factory)
+        return self._scheduler(factory) if optimizing else {"": self._function(factory)}
+
+    # A function of the step.
+
+    def _gives_rates(self, factory: Callable[..., Any]) -> bool:
+        """Whether a callable that does not tell takes 0 for a step, and gives a rate for it."""
+        try:
+            with stdout_to_stderr():
+                return _number(factory(0, **self.args)) is not None
+        except Exception:
+            return False
+
+    def _function(self, function: Callable[..., Any]) -> Recorded:
+        if self.groups:
+            raise SpecError(f"{self.text} is a function of the step, which knows no groups: leave groups out")
+        rates: list[float] = []
+        broken: BaseException | None = None
+        with stdout_to_stderr():
+            for tick in range(self.last + 1):
+                try:
+                    value = function(tick, **self.args)
+                except KeyboardInterrupt:
+                    raise
+                except BaseException as error:
+                    broken = error
+                    break
+                rates.append(self._rate(value, tick))
+        if broken is not None and not rates:
+            self._raise_again(broken, "at tick 0")
+        remarks = (f"{self.text} is a function of the step: it gives the rate itself, whatever the base rate is",)
+        return self._recorded("", self.lr, rates, None, broken, remarks, ())
+
+    # A factory.
+
+    def _scheduler(self, factory: Callable[..., Any]) -> dict[str, Recorded]:
+        optimizer, made = self._made(factory)
+        scheduler = made.get("scheduler") if isinstance(made, Mapping) else made  # as Lightning is told it
+        if not callable(getattr(scheduler, "step", None)):
+            told = "a scheduler with step(), or be a function of the step"
+            raise SpecError(f"{self.text} must give {told}, got {_kind(scheduler)}")
+        advance = self._advance(scheduler)
+        names = list(self.groups) or [""]
+        columns: list[list[float]] = [[] for _ in names]
+        momenta: list[list[Any]] = [[] for _ in names]
+        broken: BaseException | None = None
+        known = len(self.metrics) if self.metrics is not None else self.last
+        with stdout_to_stderr():
+            for tick in range(self.last + 1):
+                self._read(optimizer, tick, columns, momenta)
+                if tick == self.last or tick >= known:
+                    break
+                try:
+                    self._update(optimizer)
+                    advance(tick)
+                except KeyboardInterrupt:
+                    raise
+                except BaseException as error:
+                    broken = error
+                    break
+        for column in (*columns, *momenta):
+            column += column[-1:] * (self.last + 1 - len(column) if broken is None else 0)
+        settings = (("optimizer", self.optimizer), *((("groups", dict(self.groups)),) if self.groups else ()))
+        bases = list(self.groups.values()) or [self.lr]
+        return {
+            name: self._recorded(name, base, column, _cycled(moments), broken, self._remarks(), settings)
+            for name, base, column, moments in zip(names, bases, columns, momenta, strict=True)
+        }
+
+    def _made(self, factory: Callable[..., Any]) -> tuple[Any, Any]:
+        """An optimizer, and what the factory makes of it.
+
+        Without torch in the factory's module it gets a stand-in, so that torch need not be there; where that is not
+        good enough, as the code imports torch only when it is called, it is called once more, with the real one.
+        """
+        if not is_torch_loaded():
+            optimizer: Any = stand_in(self.groups, self.lr, self.optimizer)
+            try:
+                return optimizer, called(self.text, "when it was called", factory, optimizer, **self.args)
+            except SpecError:
+                if not is_torch_loaded():
+                    raise
+        if self.optimizer == "lbfgs" and len(self.groups) > 1:
+            raise SpecError("is of no use here: lbfgs takes one parameter group", parameter="groups")
+        optimizer = torch_optimizer(self.groups, self.lr, self.optimizer)
+        return optimizer, called(self.text, "when it was called", factory, optimizer, **self.args)
+
+    def _update(self, optimizer: Any) -> None:
+        if self.optimizer == "lbfgs" and not isinstance(optimizer, StandIn):
+            optimizer.step(_no_loss)
+        else:
+            optimizer.step()
+
+    def _advance(self, scheduler: Any) -> Callable[[int], None]:
+        """What steps the scheduler at the end of a tick.
+
+        One that has ``step_update`` beside ``step(epoch)``, as timm's and fairseq's, has a clock for each: its own
+        ``t_in_epochs`` says which one counts, or else what a tick is.
+        """
+        by_update = callable(getattr(scheduler, "step_update", None))
+        if by_update:
+            by_update = not getattr(scheduler, "t_in_epochs", self.interval == "epoch")
+        step = scheduler.step_update if by_update else scheduler.step
+        arguments = step_arguments(self.text, step, self.metrics is not None)
+        metrics = self.metrics
+
+        def advance(tick: int) -> None:
+            step(**arguments(tick + 1, 0.0 if metrics is None else metrics[tick]))
+
+        return advance
+
+    def _read(self, optimizer: Any, tick: int, columns: list[list[float]], momenta: list[list[Any]]) -> None:
+        """Read the rate and the momentum of every group off the optimizer."""
+        groups = optimizer.param_groups
+        if len(groups) != len(columns):
+            told = f"changes the parameter groups: {len(columns)} are {len(groups)} at tick {tick}"
+            raise SpecError(f"{self.text} {told}; name them all, as in groups: {{backbone: 0.1, head: 1}}")
+        for group, column, moments in zip(groups, columns, momenta, strict=True):
+            column.append(self._rate(group.get("lr"), tick))
+            betas = group.get("betas")
+            moments.append(_number(betas[0] if betas else group.get("momentum")))
+
+    def _rate(self, value: Any, tick: int) -> float:
+        rate = _number(value)
+        if rate is None:
+            raise SpecError(f"{self.text} gives {_kind(value)} at tick {tick}: a rate must be a number")
+        return rate
+
+    def _recorded(
+        self,
+        name: str,
+        base: float,
+        rates: list[float],
+        momenta: list[float] | None,
+        broken: BaseException | None,
+        remarks: tuple[str, ...],
+        settings: tuple[tuple[str, Any], ...],
+    ) -> Recorded:
+        args = (("args", dict(self.args)),) if self.args else ()
+        return Recorded(
+            lr=base,
+            word=self.text,
+            rates=values_of(rates),
+            momenta=None if momenta is None else values_of(momenta),
+            end=None if broken is None else Break(len(rates), reason(broken), trace(broken)),
+            settings=(*settings, *args),
+            remarks=remarks,
+            stepping=self,
+            part=(name, False),
+        )
+
+    def _remarks(self) -> tuple[str, ...]:
+        if self.metrics is None or len(self.metrics) >= self.last:
+            return ()
+        return (f"there are {len(self.metrics)} metrics for {self.last} ticks: the last rate is held from there on",)
+
+    def _raise_again(self, error: BaseException, doing: str) -> None:
+        def fail() -> None:
+            raise error
+
+        called(self.text, doing, fail)
+
+
+def _cycled(moments: list[Any]) -> list[float] | None:
+    """The momentum at every tick where it changes; None where it is left alone, or there is none."""
+    return moments if None not in moments and len(set(moments)) > 1 else None
+
+
+def _number(value: Any) -> float | None:
+    """A rate as a float, whatever kind of number (or tensor of one) it is; None where it is none."""
+    if value is None or isinstance(value, (str, bytes, bool, complex)):
+        return None
+    try:
+        number = float(value)
+    except Exception:
+        return None
+    return number if np.ndim(number) == 0 else None
+
+
+def _no_loss() -> float:
+    return 0.0
+
+
+def _kind(value: Any) -> str:
+    """What a value is, shown as far as that is safe: its own ``repr`` may be anything."""
+    return shown(value) if value is None or isinstance(value, (int, float, str, bool)) else type(value).__name__

@@ -1,0 +1,1 @@
+"""Readers of what other programs log: the learning rates that a run really used."""

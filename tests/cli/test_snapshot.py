@@ -1,0 +1,130 @@
+"""``lrsched snapshot``, and ``lrsched check`` with what it wrote."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import on_terminal, spawn
+
+PLAN = """\
+run: {epochs: 90}
+schedules:
+  main: {kind: cosine, eta_min: 0.001}
+  drop: {kind: step, step_size: 30ep}
+"""
+
+
+def plan(text: str = PLAN) -> None:
+    Path("schedules.yaml").write_text(text)
+
+
+def test_it_says_what_it_did(run: Any) -> None:
+    plan()
+    assert run("snapshot") == (
+        0, "schedules.lrsnap\n",
+        "new     schedules.yaml:main\nnew     schedules.yaml:drop\n2 schedules recorded: 2 new\n",
+    )  # fmt: skip
+    before = Path("schedules.lrsnap").read_bytes()
+    assert run("snapshot") == (0, "schedules.lrsnap\n", "2 schedules recorded: 2 as before\n")
+    assert Path("schedules.lrsnap").read_bytes() == before
+    plan(PLAN.replace("30ep", "20ep").replace("main", "other"))
+    assert run("snapshot").err == (
+        "changed schedules.yaml:drop: lr was 0.1 and is 0.01 at tick 20, largest relative change 0.99 at tick 80; "
+        "step_size was 30 and is 20\n"
+        "gone    schedules.yaml:main\n"
+        "new     schedules.yaml:other\n"
+        "2 schedules recorded: 1 new, 1 changed, 1 gone\n"
+    )
+    assert run("snapshot", "-q") == (0, "schedules.lrsnap\n", "")
+
+
+def test_check_compares_and_updates(run: Any) -> None:
+    plan()
+    run("snapshot", "-q")
+    assert run("check", "-q").code == 0
+    plan(PLAN.replace("0.001", "0.00101"))
+    done = run("check", "-q")
+    assert done.code == 1
+    assert "lr was 0.0999698 and is 0.0999698 at" not in done.out
+    assert "main" in done.out
+    assert "differs from schedules.lrsnap" in done.out
+    assert "eta_min was 0.001 and is 0.00101" in done.out
+    assert run("check", "-q", "--ignore", "snapshot").code == 0
+    assert run("check", "-q", "schedules.yaml:drop").code == 0
+    assert run("check", "-q", "--update").code == 0
+    assert run("check", "-q").code == 0
+
+
+def test_another_file_and_a_run_of_ones_own(run: Any) -> None:
+    plan()
+    Path("a folder").mkdir()
+    done = run("snapshot", "schedules.yaml:main", "--epochs", "20", "-o", "a folder/über.lrsnap")
+    assert done[:2] == (0, "a folder/über.lrsnap\n")
+    text = Path("a folder/über.lrsnap").read_text(encoding="utf-8")
+    assert "schedule ../schedules.yaml:main\nrun 20 epochs\n" in text
+    done = run("check", "schedules.yaml:main", "--snapshot", "a folder/über.lrsnap", "-q")
+    assert done.code == 1
+    assert "its run was 20 epochs and is 90 epochs" in done.out
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("snapshot -o -", "--output must be a file that is kept, got -"),
+        ("snapshot nosuch.yaml", "no such file: nosuch.yaml"),
+        ("snapshot -o nosuch/x.lrsnap", "cannot write nosuch/x.lrsnap: No such file or directory"),
+        ("snapshot -o .", ".: is a directory"),
+        ("snapshot -o bad.lrsnap",
+         "bad.lrsnap: is no snapshot of lrsched: it does not begin with lrsched snapshot 1"),
+        ("snapshot --allow-kode", "main, drop has no option --allow-kode (did you mean --allow-code?)"),
+        ("check --snapshot bad.lrsnap",
+         "bad.lrsnap: is no snapshot of lrsched: it does not begin with lrsched snapshot 1"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_line_and_nothing_is_written(run: Any, line: str, message: str) -> None:
+    plan()
+    Path("bad.lrsnap").write_text("hello\n")
+    assert run(*line.split()).message() == message
+    assert sorted(os.listdir()) == ["bad.lrsnap", "schedules.yaml"]
+    assert Path("bad.lrsnap").read_text() == "hello\n"
+
+
+def test_code_runs_only_where_it_is_named_or_allowed(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.dont_write_bytecode", True)
+    Path("ours.py").write_text("print('running')\ndef rate(step):\n    return 0.1 * 0.99**step\n")
+    plan(PLAN + "  ours: {kind: 'python:ours.py:rate'}\n")
+    refusal = "schedules.yaml:5: ours: kind is 'python:ours.py:rate', which is run: --allow-code permits that"
+    assert run("snapshot").message() == refusal
+    assert run("check").message() == refusal
+    done = run("snapshot", "--allow-code")
+    assert done[:2] == (0, "schedules.lrsnap\n")
+    assert "running" in done.err
+    run("snapshot", "python:ours.py:rate", "--epochs", "30", "-q")
+    assert run("check", "--allow-code", "-q").code == 0
+    # Recorded, it is looked at only where it is named.
+    plan()
+    done = run("check", "schedules.yaml:main", "-q")
+    assert "running" not in done.err
+    assert run("check", "python:ours.py:rate", "--epochs", "30", "-q").code == 0
+    Path("ours.py").write_text("def rate(step):\n    return 0.1 * 0.98**step\n")
+    done = run("check", "python:ours.py:rate", "--epochs", "30", "-q")
+    assert done.code == 1
+    assert "lr was 0.099 and is 0.098 at tick 1, largest relative change" in done.out
+
+
+def test_a_terminal_of_80_columns_and_one_without_colour(tmp_path: Path) -> None:
+    (tmp_path / "schedules.yaml").write_text(PLAN)
+    done = on_terminal("snapshot", cwd=tmp_path)
+    assert done == (0, "schedules.lrsnap\n", done.err)
+    assert spawn("snapshot", cwd=tmp_path).err == "2 schedules recorded: 2 as before\n"
+
+
+def test_it_loads_no_more_than_it_needs(tmp_path: Path) -> None:
+    from tests.test_floors import loaded_by
+
+    (tmp_path / "p.json").write_text('{"schedules": {"a": {"kind": "step"}}}')
+    assert not loaded_by("snapshot", "p.json", cwd=tmp_path) & {"torch", "matplotlib", "yaml"}
