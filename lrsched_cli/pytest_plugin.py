@@ -5,7 +5,7 @@ pytest loads this module in every run of whoever has lrsched installed: nothing 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +76,8 @@ def assert_schedule(
     except SpecError as error:
         refusal = error
     if refusal is not None:  # out here, so that pytest shows nothing of what led to it
-        pytest.fail(f"{getattr(refusal, 'traceback', '')}{target}: {refusal}", pytrace=False)
+        told = str(refusal).replace("--allow-code", "allow_code=True")
+        pytest.fail(f"{getattr(refusal, 'traceback', '')}{target}: {told}", pytrace=False)
     if faults:
         raise AssertionError("\n".join([f"{target} is not as it should be:", *faults]))
 
@@ -92,18 +93,21 @@ def _faults(target: str, snapshot: Path | None, run: Any, rules: bool, allow_cod
 
 def _compared(target: str, entries: list[Entry], snapshot: Path | None) -> list[str]:
     from lrsched_cli.verify.lrsnap import read
-    from lrsched_cli.verify.snapshot import compare, key_of, write
+    from lrsched_cli.verify.place import key_of
+    from lrsched_cli.verify.snapshot import compare, write
 
-    path = _snapshot_of(entries, snapshot)
-    if _config is not None and _config.getoption(UPDATE):
-        write(entries, path)
-        return []
-    if not path.exists():
-        return [f"  there is no {path}: pytest {UPDATE} or lrsched snapshot {target} records it"]
-    known = read(path)
-    found = [_line(finding) for finding in compare(entries, path) if finding.severity != "note"]
-    missing = [entry for entry in entries if key_of(entry, path) not in known and entry.place.file is None]
-    return found + [f"  {entry.name} is not in {path}: pytest {UPDATE} records it" for entry in missing]
+    found: list[str] = []
+    for path, mine in _snapshots_of(entries, snapshot):
+        if _config is not None and _config.getoption(UPDATE):
+            write(mine, path)
+        elif not path.exists():
+            found.append(f"  there is no {path}: pytest {UPDATE} or lrsched snapshot {target} records it")
+        else:
+            known = read(path)
+            found += [_line(finding) for finding in compare(mine, path) if finding.severity != "note"]
+            missing = [entry for entry in mine if key_of(entry, path) not in known and entry.place.file is None]
+            found += [f"  {entry.name} is not in {path}: pytest {UPDATE} records it" for entry in missing]
+    return found
 
 
 def _judged(entries: list[Entry]) -> list[str]:
@@ -114,7 +118,8 @@ def _judged(entries: list[Entry]) -> list[str]:
 
 def _line(finding: Finding) -> str:
     place = f"{finding.file}:{finding.line}: " if finding.file and finding.line else ""
-    return f"  {place}{finding.schedule}: {finding.message} ({finding.code})\n    {finding.advice}"
+    advice = finding.advice.replace("lrsched snapshot", f"pytest {UPDATE} or lrsched snapshot")
+    return f"  {place}{finding.schedule}: {finding.message} ({finding.code})\n    {advice}"
 
 
 def _placed(target: str) -> str:
@@ -129,27 +134,18 @@ def _placed(target: str) -> str:
     return target
 
 
-def _snapshot_of(entries: list[Entry], snapshot: Path | None) -> Path:
-    """The snapshot to compare with; where there is none yet, the one to write."""
-    from lrsched_cli.verify.snapshot import DEFAULT_SNAPSHOT
+def _snapshots_of(entries: list[Entry], snapshot: Path | None) -> list[tuple[Path, list[Entry]]]:
+    """The snapshots to compare with, each with its entries; where there is none yet, the one to write."""
+    from lrsched_cli.verify.place import snapshots_of
 
-    if snapshot is not None:
-        root = _rootdir()
-        return root / snapshot if root is not None and not snapshot.exists() else snapshot
-    folders = list(_folders(entries))
-    return next(
-        (path for folder in folders if (path := folder / DEFAULT_SNAPSHOT).exists()), folders[0] / DEFAULT_SNAPSHOT
-    )
-
-
-def _folders(entries: list[Entry]) -> Iterator[Path]:
-    for entry in entries:
-        if entry.place.file is not None and Path(entry.place.file).is_file():
-            yield Path(entry.place.file).parent
     root = _rootdir()
-    if root is not None:
-        yield root
-    yield Path()
+    if snapshot is not None:
+        return [(root / snapshot if root is not None and not snapshot.exists() else snapshot, entries)]
+    folders = [Path()] if root is None else [root, Path()]
+    places = snapshots_of(entries, folders)
+    if sum(map(len, places.values())) < len(entries):
+        places = snapshots_of(entries, folders, to_write=True)
+    return [(path, [entries[i] for i in positions]) for path, positions in places.items()]
 
 
 def _rootdir() -> Path | None:

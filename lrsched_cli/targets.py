@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -86,7 +87,11 @@ def _find(word: str, books: _Books) -> list[Entry]:
     colons = [place for place, character in enumerate(word) if character == ":"]
     for path, name in ((word[:place], word[place + 1 :]) for place in colons):
         if path == "-" or _is_file(path):
-            return [books[path].entry(name)]
+            try:
+                return [books[path].entry(name)]
+            except SpecError as error:
+                near = _near_code(word)
+                raise error if not near else SpecError(f"{path} holds no schedule {name}{near}") from None
     has_default = DEFAULT_FILE.is_file() and not _looks_like_dialect(word)
     if has_default and word in books.read(str(DEFAULT_FILE)).entries:
         return [books[str(DEFAULT_FILE)].entries[word]]
@@ -98,7 +103,18 @@ def _find(word: str, books: _Books) -> list[Entry]:
     if has_default:
         near = near_kind(word, [*books.read(str(DEFAULT_FILE)), *examples])
         raise SpecError(f"no kind and no entry of {DEFAULT_FILE} is called {word}{near}")
-    raise SpecError(f"unknown kind {word}{near_kind(word, examples)}; lrsched list all shows every one")
+    near = _near_code(word) or near_kind(word, examples)
+    raise SpecError(f"unknown kind {word}{near}; lrsched list all shows every one")
+
+
+def _near_code(word: str) -> str:
+    """`` (did you mean python:...?)`` for the name of somebody's own code without the word before it."""
+    home, _, name = word.rpartition(":")
+    file = Path(home if home.endswith(".py") else f"{home.replace('.', '/')}.py")
+    with contextlib.suppress(OSError, ValueError):
+        if name and re.search(rf"^(?:(?:def|class)\s+)?{re.escape(name)}\b", file.read_text("utf-8"), re.MULTILINE):
+            return f" (did you mean python:{word}?)"
+    return ""
 
 
 def _logged(word: str, wanted: bool) -> list[Entry]:

@@ -129,7 +129,7 @@ def _audit(entry: Entry, word: str, choice: Any, format: str, output: str | None
         if format == "json":
             for line in show.sentences(found):
                 say(line)
-        for note in (f"{log.form}: {log.says}", *found.notes):
+        for note in (f"read as {log.form}: {log.says}", *found.notes):
             say(f"note: {note}")
     if found.verdict != "match":
         raise typer.Exit(1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,11 +16,14 @@ from lrsched_cli.cli.options import command_function, own_options, value_of
 from lrsched_cli.cli.talk import has_colour, is_terminal, say
 from lrsched_cli.errors import SpecError, nearest
 from lrsched_cli.show import findings as show
-from lrsched_cli.verify.check import check as checked
-from lrsched_cli.verify.check import codes
-from lrsched_cli.verify.findings import Finding
+from lrsched_cli.trace import Trace
+from lrsched_cli.verify.check import codes, complete, judged, silenced_by, silences_of, simulated
+from lrsched_cli.verify.findings import Finding, Judged
+from lrsched_cli.verify.place import snapshots_of
 from lrsched_cli.verify.rules import rule_named
 
+#: Snapshots, and the positions of the entries that each has recorded.
+Places = Mapping[Path, list[int]]
 FORMATS = ("text", "json", "sarif", "github", "junit")
 
 
@@ -48,7 +51,9 @@ def check(
     ignore: Annotated[str | None, typer.Option("--ignore", metavar="CODE,...", help="All but these rules.")] = None,
     snapshot: Annotated[
         Path | None,
-        typer.Option("--snapshot", metavar="FILE", help="Recorded rates to compare with; ./schedules.lrsnap if there."),
+        typer.Option(
+            "--snapshot", metavar="FILE", help="Recorded rates; else schedules.lrsnap beside the file, or here."
+        ),
     ] = None,
     update: Annotated[bool, typer.Option("--update", help="Record the rates as they are now.")] = False,
     output: Annotated[
@@ -65,17 +70,27 @@ def check(
     """Say what is wrong with schedules, before it costs a run.
 
     Exit code 0 where nothing is found, or notes alone; 1 with errors or warnings; 2 for bad input.
+
+    What is meant to be so, an entry of a file says with the reason: ignore: {CODE: reason}. It is counted as silenced.
     """
     del assign, explain  # carried out where the targets are found, and before
     if format not in FORMATS:
         raise SpecError(f"must be {', '.join(FORMATS)}, got {format!r}{nearest(format, FORMATS)}", parameter="--format")
     chosen, left_out = _codes(select, "--select"), _codes(ignore, "--ignore") or set()
-    found = checked(entries, chosen, left_out)
-    if "snapshot" not in left_out and (chosen is None or "snapshot" in chosen):
-        found = [*_snapshot(entries, snapshot, update, quiet), *found]
-    _write(found, entries, format, output)
+    pinned = "snapshot" not in left_out and (chosen is None or "snapshot" in chosen)
+    places = _places(entries, snapshot, update) if pinned else {}
+    traces = [simulated(entry) for entry in entries] if places else None  # once for both
+    found, silenced = judged(entries, chosen, left_out, traces)
+    if update:
+        _record(entries, places, quiet)
+    elif traces is not None:
+        changed = _sorted_out(entries, _compared(entries, places, traces))
+        found, silenced = [*changed.found, *found], [*changed.silenced, *silenced]
+    _write(Judged(found, silenced), entries, format, output)
     if not quiet:
-        say(show.count_text(found, len(entries)))
+        files = {entry.place.file for entry in entries}
+        counted = show.count_text(found, len(entries), len(silenced), files.pop() if len(files) == 1 else None)
+        say(f"{counted}; compared with {', '.join(map(str, places))}" if places and not update else counted)
     if any(finding.severity != "note" for finding in found):
         raise typer.Exit(1)
 
@@ -89,16 +104,27 @@ def _codes(text: str | None, option: str) -> set[str] | None:
     return codes(names, option)
 
 
-def _write(found: Sequence[Finding], entries: Sequence[Entry], format: str, output: Path | None) -> None:
+def _sorted_out(entries: Sequence[Entry], found: Sequence[Finding]) -> Judged:
+    """Findings about several entries, without those that their own entry says to ignore."""
+    whole = Judged([], [])
+    said = {entry.name: silences_of(complete(entry)) for entry in entries} if found else {}
+    for finding in found:
+        told, silenced = silenced_by(said.get(finding.schedule, {}), [finding])
+        whole.found.extend(told)
+        whole.silenced.extend(silenced)
+    return whole
+
+
+def _write(judged: Judged, entries: Sequence[Entry], format: str, output: Path | None) -> None:
     to_file = output is not None and str(output) != "-"
     if format == "text":
         terminal = not to_file and is_terminal(sys.stdout)
         width = shutil.get_terminal_size((80, 24)).columns if terminal else None
-        text = show.write_text(found, colour=terminal and has_colour(sys.stdout), width=width)
+        text = show.write_text(judged.found, colour=terminal and has_colour(sys.stdout), width=width)
     elif format == "junit":
-        text = show.write_junit(found, [entry.name for entry in entries])
+        text = show.write_junit(*judged, [entry.name for entry in entries])
     else:
-        text = show.WRITERS[format](found)
+        text = show.WRITERS[format](*judged)
     if to_file:
         from lrsched_cli.files import write_whole
 
@@ -109,17 +135,30 @@ def _write(found: Sequence[Finding], entries: Sequence[Entry], format: str, outp
     sys.stdout.flush()
 
 
-def _snapshot(entries: list[Entry], path: Path | None, update: bool, quiet: bool) -> list[Finding]:
-    """What the recorded rates say, where there are any; with ``update`` they are recorded anew instead."""
-    default = Path("schedules.lrsnap")
-    if path is None and not update and not default.is_file():
-        return []
-    from lrsched_cli.verify import snapshot as recorded
+def _places(entries: Sequence[Entry], path: Path | None, update: bool) -> Places:
+    """The snapshots that have the recorded rates, with the positions of the entries of each."""
+    if path is not None:
+        return {path: list(range(len(entries)))}
+    return snapshots_of(entries, to_write=update)
 
-    place = path or recorded.DEFAULT_SNAPSHOT
-    if update:
-        written = recorded.write(entries, place)
-        if not quiet:
-            say(f"{place}: {written.count} recorded, {len(written.new)} new, {len(written.changed)} changed")
-        return []
-    return list(recorded.compare(entries, place))
+
+def _compared(entries: Sequence[Entry], places: Places, traces: Sequence[Trace | None]) -> list[Finding]:
+    """What the recorded rates say."""
+    from lrsched_cli.verify.snapshot import compare
+
+    return [
+        finding
+        for path, positions in places.items()
+        for finding in compare([entries[i] for i in positions], path, [traces[i] for i in positions])
+    ]
+
+
+def _record(entries: Sequence[Entry], places: Places, quiet: bool) -> None:
+    """Record the rates anew."""
+    from lrsched_cli.show.snapshot import written_lines
+    from lrsched_cli.verify.snapshot import write
+
+    for path, positions in places.items():
+        written = write([entries[i] for i in positions], path)
+        for line in [] if quiet else written_lines(written, path, len(positions)):
+            say(line)

@@ -8,7 +8,8 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from lrsched_cli.cli.options import Option, flag_of, scalar
+from lrsched_cli.cli.flags import flag_of
+from lrsched_cli.cli.options import Option, scalar
 from lrsched_cli.experiment import EXPERIMENT_FIELDS, Experiment
 
 PANEL = "Experiment"
@@ -57,7 +58,7 @@ def with_experiment(worker: Callable[..., None], defaults: Experiment) -> Callab
         said = {name: values.pop(name) for name in EXPERIMENT_FIELDS}
         worker(entries, read_experiment(said), **values)
 
-    call.__doc__ = worker.__doc__
+    call.__doc__, call.__module__ = worker.__doc__, worker.__module__
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     call.__annotations__ = {p.name: p.annotation for p in parameters}
     return call

@@ -15,11 +15,11 @@ import typer
 from rich.markup import escape
 
 from lrsched_cli.book import Entry
-from lrsched_cli.errors import SpecError, nearest, shown
+from lrsched_cli.cli.flags import flag_of, off, refuse_unknown
+from lrsched_cli.errors import SpecError, shown
 from lrsched_cli.kinds import DIALECTS, dialect
 from lrsched_cli.run import RUN_FIELDS, STEPPERS, Run
 from lrsched_cli.schedules import CANONICAL
-from lrsched_cli.schedules.base import Schedule
 from lrsched_cli.schedules.parameters import REQUIRED, Param, default_of, params_of
 from lrsched_cli.targets import DEFAULT_FILE, complete, find_targets, permitted
 
@@ -44,8 +44,6 @@ OPERATOR_HELP = {
     "groups": ("NAME=SCALE,...", "Parameter groups, each with a factor of the base rate."),
 }
 SWITCHES = ("drop_last",)
-#: What other libraries call the floor of a decay.
-FLOOR_WORDS = dict.fromkeys(("--min-lr", "--lr-min", "--end-lr", "--lr-end", "--final-lr"), "--eta-min")
 #: The option that names the format of a file, and what it takes.
 AS, AS_METAVAR = "--as", "deepspeed|transformers|axolotl|llamafactory|torchtitan|timm|lightning|nanogpt|lrsched"
 #: The option that lets a file run code.
@@ -97,16 +95,6 @@ def read_groups(text: str) -> dict[str, Any]:
     if len(groups) < len(pairs):
         raise SpecError(f"names a group twice: {shown(text)}", parameter="--groups")
     return groups
-
-
-def off(flag: str) -> str:
-    """The option that says no to a switch."""
-    return f"--no-{flag[2:]}"
-
-
-def flag_of(name: str) -> str:
-    """A parameter's option: ``T_max`` is ``--t-max``."""
-    return "--" + name.lower().replace("_", "-")
 
 
 @dataclass(frozen=True)
@@ -230,6 +218,10 @@ def command_function(
     """
     own = own_options(worker)
     words, assignments = scan(args, own)
+    if any(word.endswith(".lrsnap") for word in words):
+        from lrsched_cli.verify.place import with_files  # only where one is named
+
+        words = with_files(words)
     wants_help = "--help" in args
     if not words and not (default_file and DEFAULT_FILE.exists()):
         words = list(otherwise)
@@ -239,7 +231,10 @@ def command_function(
     if "allow_code" not in own:
         offered.append(code_option())
     taken = {flag for option in offered for flag in option.flags}
-    refuse_unknown(args, own, offered, entries)
+    known = {*taken, *(off(option.flags[0]) for option in offered if option.switch)}
+    known |= {"--help", *(half for p in own.values() for half in _split(p))}
+    of_kinds = {flag for option in offered if option.name.startswith("kind_") for flag in option.flags}
+    refuse_unknown(args, known, of_kinds, [entry.name for entry in entries], worker.__module__.rpartition(".")[2])
     targets = inspect.Parameter(
         "targets",
         inspect.Parameter.KEYWORD_ONLY,
@@ -373,31 +368,6 @@ def _is_switch(flag: str, libraries: tuple[str, ...]) -> bool:
         if found:
             return any(found)
     return False
-
-
-def refuse_unknown(
-    args: Sequence[str], own: Mapping[str, inspect.Parameter], offered: Sequence[Option], entries: Sequence[Entry]
-) -> None:
-    """Refuse an option that the targets do not have, naming the nearest that they do, or who has it."""
-    known = {"--help", *(half for p in own.values() for half in _split(p))}
-    for option in offered:
-        known |= {*option.flags, *((off(option.flags[0]),) if option.switch else ())}
-    for arg in args:
-        if arg == "--":
-            return
-        flag = arg.partition("=")[0]
-        if not flag.startswith("--") or flag in known:
-            continue
-        names = ", ".join(dict.fromkeys(entry.name for entry in entries)) or "this"
-        having = [kind.kind for kind in CANONICAL.values() if flag in map(flag_of, _offered(kind))]
-        others = f"; {', '.join(having)} {'has' if len(having) == 1 else 'have'} it" if having else ""
-        if flag in FLOOR_WORDS and FLOOR_WORDS[flag] in known:
-            others = f" (did you mean {FLOOR_WORDS[flag]}?){others}"
-        raise SpecError(f"{names} has no option {flag}{nearest(flag, known) if not having else ''}{others}")
-
-
-def _offered(kind: type[Schedule]) -> list[str]:
-    return [name for name, param in params_of(kind).items() if param.option]
 
 
 def explained(worker: Worker, entries: Sequence[Entry]) -> str:

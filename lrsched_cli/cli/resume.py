@@ -16,13 +16,16 @@ from lrsched_cli.cli.talk import is_terminal, say
 from lrsched_cli.errors import SpecError, must, nearest
 from lrsched_cli.run import Duration
 from lrsched_cli.show.axes import PlotOptions
-from lrsched_cli.show.resume import as_csv, as_json, as_text
+from lrsched_cli.show.resume import as_text, curves, title
+from lrsched_cli.show.resume_data import Answer, as_csv, as_json
 from lrsched_cli.trace import Trace
-from lrsched_cli.verify.continuation import Continuation, continuation
+from lrsched_cli.verify.continuation import continuation, rewarmed
 from lrsched_cli.verify.resume import LOADED, MODES, Checkpoint, Resumed, resume
 
 WRITERS = {"text": as_text, "json": as_json, "csv": as_csv}
 FORMATS = tuple(WRITERS)
+#: Stands for every mode.
+ALL = "all"
 
 
 def command(args: list[str]) -> Any:
@@ -41,10 +44,15 @@ def resumed(
         typer.Option("--new-total", metavar="TICKS", help="Ticks of the whole new run; the old number if left out."),
     ] = None,
     mode: Annotated[
-        str,
+        list[str] | None,
         # Where a kind has a parameter called mode, that keeps the shorter name.
-        typer.Option("--mode", "--resume-mode", metavar="|".join(MODES), help="What becomes of the scheduler."),
-    ] = "state-dict",
+        typer.Option(
+            "--mode",
+            "--resume-mode",
+            metavar="|".join((*MODES, ALL)),
+            help="What becomes of the scheduler, by default state-dict; given again, or all, compares.",
+        ),
+    ] = None,
     optimizer_state: Annotated[
         str | None,
         typer.Option(
@@ -69,10 +77,11 @@ def resumed(
 ) -> None:
     """Show what the rate does when a run is resumed or extended, as torch and transformers really behave.
 
-    Exit code 0 where the rate goes on smoothly, 1 where it jumps or the scheduler raises.
+    Mode state-dict: the scheduler is made for the new total, and its old state is loaded.
 
-    state-dict: the scheduler is made for the new total, and its old state is loaded. rebuild: it is made anew, on the
-    trained optimizer. last-epoch: it is made with last_epoch=AT.
+    Mode rebuild: it is made anew, on the trained optimizer. Mode last-epoch: it is made with last_epoch=AT.
+
+    The verdict is smooth, jumps, climbs-again, starts-anew, dead (at 0 for the rest) or raises. Exit code 0: smooth.
     """
     del assign  # carried out where the targets are found
     if format not in FORMATS:
@@ -83,40 +92,55 @@ def resumed(
     if at is None:
         raise SpecError("say where the run stopped, such as --at 50, --at 5ep or --at 50%")
     (entry,) = entries
-    try:
-        outcome = _outcome(entry, at, new_total, mode, optimizer_state, last_epoch)
-    except SpecError as error:
-        raise error.locate(entry=None if (error.parameter or "").startswith("--") else entry.name) from None
-    smooth = continuation(outcome)
-    traces = _drawn(outcome, smooth)
+    answer = _answer(entry, at, new_total, _modes(mode), optimizer_state, last_epoch)
     path = None
     if output is not None:  # first, so that nothing is printed where it cannot be written
-        title = f"{entry.name}: resumed at {outcome.planned.interval} {outcome.checkpoint.at:,}"
-        path = drawn_into(lambda: _figure(traces, title), f"{file_stem(entries)}-resumed", output, None)
+        path = drawn_into(lambda: _figure(answer), f"{file_stem(entries)}-resumed", output, None)
     if output != "-":
-        sys.stdout.write(WRITERS[format](outcome, smooth))
+        sys.stdout.write(WRITERS[format](answer))
         if format == "text" and is_terminal(sys.stdout):
             sys.stdout.write("\n")
-            draw_terminal(traces, PlotOptions())
+            draw_terminal(curves(answer)[0], PlotOptions(title=""))
     sys.stdout.flush()
     if not quiet:
         if path is not None:
             say(f"drawn into {path}")
-        for note in _notes(entry, outcome):
+        for note in _notes(entry, answer.first):
             say(f"note: {note}")
-    if outcome.jump is not None or outcome.stops is not None:
+    if not answer.fine:
         raise typer.Exit(1)
 
 
-def _outcome(
-    entry: Entry, at: str, new_total: str | None, mode: str, optimizer_state: str | None, last_epoch: int | None
-) -> Resumed:
-    if mode not in MODES:
-        raise must("--mode", ", ".join(MODES), mode).adding(nearest(mode, MODES))
+def _modes(given: Sequence[str] | None) -> tuple[str, ...]:
+    """The modes that are asked for, each once, in their usual order."""
+    for mode in given or ():
+        if mode not in (*MODES, ALL):
+            raise must("--mode", ", ".join((*MODES, ALL)), mode).adding(nearest(mode, (*MODES, ALL)))
+    return tuple(mode for mode in MODES if mode in (given or MODES[:1]) or ALL in (given or ()))
+
+
+def _answer(
+    entry: Entry, at: str, new_total: str | None, modes: Sequence[str], optimizer_state: str | None,
+    last_epoch: int | None,
+) -> Answer:  # fmt: skip
+    """What comes of a resume in each mode; a mode that cannot be is an error where it is the only one."""
     planned = entry.trace()
     begun = _ticks("--at", at, planned)
     total = len(planned) if new_total is None else _ticks("--new-total", new_total, planned)
-    return resume(entry, Checkpoint(begun, total, mode, optimizer_state, last_epoch), planned)
+    if new_total is None and begun == total:
+        told = f"{begun:,} is the end of the run: add --new-total, such as --new-total {2 * begun}"
+        raise SpecError(told, parameter="--at")
+    outcomes, refused = [], []
+    for mode in modes:
+        given = None if len(modes) > 1 and mode != "last-epoch" else last_epoch
+        try:
+            outcomes.append(resume(entry, Checkpoint(begun, total, mode, optimizer_state, given), planned))
+        except SpecError as error:
+            mine = error.parameter in (None, "--mode", "--optimizer-state")
+            if not mine or (mode == modes[-1] and not outcomes):
+                raise error.locate(entry=None if (error.parameter or "").startswith("--") else entry.name) from None
+            refused.append((mode, error.message.removeprefix(f"{mode}: ")))
+    return Answer(tuple(outcomes), tuple(refused), continuation(outcomes[0]), rewarmed(outcomes[0]))
 
 
 def _ticks(name: str, text: str, trace: Trace) -> int:
@@ -131,15 +155,11 @@ def _ticks(name: str, text: str, trace: Trace) -> int:
         raise
 
 
-def _drawn(outcome: Resumed, smooth: Continuation | None) -> list[Trace]:
-    planned = Trace(f"{outcome.planned.name} (planned)", outcome.planned.schedule, outcome.planned.clock)
-    return [planned, outcome.resumed, *([] if smooth is None else [smooth.trace])]
-
-
-def _figure(traces: Sequence[Trace], title: str) -> Any:
+def _figure(answer: Answer) -> Any:
     from lrsched_cli.show.figure import draw
 
-    return draw(traces, PlotOptions(title=title))
+    traces, strokes = curves(answer)
+    return draw(traces, PlotOptions(title=title(answer)), strokes)
 
 
 def _notes(entry: Entry, outcome: Resumed) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from lrsched_cli.cli.command import made
-from lrsched_cli.cli.options import flag_of
+from lrsched_cli.cli.flags import flag_of
 from lrsched_cli.cli.talk import has_colour, has_unicode
 from lrsched_cli.kinds import kind_named
 from lrsched_cli.run import Clock, Scope

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -11,8 +12,12 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from lrsched_cli.book import Entry
+from lrsched_cli.errors import SpecError
 from lrsched_cli.show.summary import summary
 from lrsched_cli.trace import Trace
+
+#: How a schedule says that it ends inside the run.
+UNDEFINED = re.compile(r"is not defined past tick|raises in \S+ at tick")
 
 
 def traces_of(entries: Sequence[Entry]) -> list[Trace]:
@@ -20,7 +25,12 @@ def traces_of(entries: Sequence[Entry]) -> list[Trace]:
 
     Raises ``SpecError`` before anything is printed.
     """
-    return [trace for entry in entries for trace in entry.traces()]
+    try:
+        return [trace for entry in entries for trace in entry.traces()]
+    except SpecError as error:
+        if UNDEFINED.search(error.message):
+            raise error.adding("; lrsched check says what is wrong with it") from None
+        raise
 
 
 def say(line: str) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from lrsched_cli.errors import SpecError, nearest
@@ -31,29 +33,70 @@ def parameters_of(function: Callable[..., Any]) -> list[inspect.Parameter] | Non
         return None
 
 
-def takes_optimizer(word: str, factory: Callable[..., Any], named: Mapping[str, Any]) -> bool | None:
-    """Whether a callable is a factory (True), a function of the step (False), or does not tell (None).
+@dataclass(frozen=True)
+class Calling:
+    """How a callable wants to be called.
 
-    The name of its parameter tells, or its annotation; a class with a ``step`` is a factory. ``named`` are the
-    arguments that the entry gives. Raises ``SpecError`` where it cannot be called with one argument more.
+    Attributes
+    ----------
+    way: ``factory`` where it takes the optimizer, ``function`` where it takes the step, ``untold`` where it takes one
+        of them and does not tell which, ``alone`` where it takes neither; ``optional`` where its first parameter has a
+        default and is not called like an optimizer: with nothing it gives a scheduler, or else it is a function.
+    keyword: the name under which it takes the one or the other; None where it is its first argument.
+    """
+
+    way: str
+    keyword: str | None = None
+
+    def bound(self, factory: Callable[..., Any], named: Mapping[str, Any]) -> Callable[[Any], Any]:
+        """The callable as a function of what it takes, the arguments that the entry gives filled in."""
+        keyword = self.keyword
+        if keyword is None:
+            return lambda value: factory(value, **named)
+        return lambda value: factory(**{keyword: value}, **named)
+
+
+def calling_of(word: str, factory: Callable[..., Any], named: Mapping[str, Any]) -> Calling:
+    """How a callable wants to be called, by the names of its parameters and their annotations.
+
+    ``named`` are the arguments that the entry gives. Raises ``SpecError`` where it needs more of them.
     """
     parameters = parameters_of(factory)
+    has_step = isinstance(factory, type) and hasattr(factory, "step")
     if parameters is None:
-        return True if hasattr(factory, "step") else None
-    first = next((p for p in parameters if p.kind in _POSITIONAL and p.name not in named), None)
-    if first is None and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
-        raise SpecError(f"{word} takes no argument: it must take the optimizer, or the step")
+        return Calling("factory" if has_step else "untold")
+    free = [p for p in parameters if p.name not in named]
+    named_so = next((p for p in free if _is_optimizer(p)), None)
+    first = named_so or next((p for p in free if p.kind in _POSITIONAL), None)
     _refuse_arguments(word, parameters, first, named)
-    if isinstance(factory, type) and hasattr(factory, "step"):
-        return True
     if first is None:
-        return None
-    annotation = first.annotation if isinstance(first.annotation, str) else getattr(first.annotation, "__name__", "")
-    if annotation in ("int", "float") or annotation.endswith("Optimizer"):
-        return annotation.endswith("Optimizer")
-    if first.name.lower() in OPTIMIZER_NAMES | STEP_NAMES:
-        return first.name.lower() in OPTIMIZER_NAMES
-    return None
+        starred = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+        return Calling(("factory" if has_step else "untold") if starred else "alone")
+    at_front = (first is parameters[0] and first.kind in _POSITIONAL) or first.kind is first.POSITIONAL_ONLY
+    keyword = None if at_front else first.name
+    if named_so is not None:
+        return Calling("factory", keyword)
+    if first.default is not first.empty:
+        return Calling("alone" if has_step else "optional", keyword)
+    if has_step:
+        return Calling("factory", keyword)
+    return Calling("function" if _is_step(first) else "untold", keyword)
+
+
+def _is_optimizer(parameter: inspect.Parameter) -> bool:
+    if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+        return False
+    if re.search(r"\bOptimizer\b", inspect.formatannotation(parameter.annotation)):
+        return True
+    return parameter.name.lower() in OPTIMIZER_NAMES and not _is_number(parameter)
+
+
+def _is_step(parameter: inspect.Parameter) -> bool:
+    return _is_number(parameter) or parameter.name.lower() in STEP_NAMES
+
+
+def _is_number(parameter: inspect.Parameter) -> bool:
+    return inspect.formatannotation(parameter.annotation) in ("int", "float")
 
 
 def _refuse_arguments(

@@ -1,10 +1,15 @@
-"""The optimizer that a user's factory is given: a real one of torch, or what looks like it where torch is not used."""
+"""The optimizer that a user's factory is given: a real one of torch, or what looks like it where torch is not used.
+
+A factory may leave it alone and make one of its own; then that one's rates are the ones that count.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
+
+from lrsched_cli.errors import SpecError
 
 #: SGD's momentum. (torch's default of 0 would leave a scheduler that cycles it nothing to start from.)
 MOMENTUM = 0.9
@@ -46,6 +51,42 @@ def torch_optimizer(rates: Mapping[str, float], base: float, optimizer: str) -> 
         (group,) = groups
         return classes[optimizer](group["params"], lr=group["lr"])
     return classes[optimizer](groups, lr=base, **momentum)
+
+
+def optimizer_of(word: str, scheduler: Any, given: Any) -> Any:
+    """The optimizer whose rates a scheduler sets: ``given``, or another one that it holds; either may be None.
+
+    Raises ``SpecError`` where nothing tells which one that is.
+    """
+    held = {id(held): held for held in _held(scheduler)}.values()
+    mine = {id(group) for group in given.param_groups} if given is not None else set()
+    if not held or any(id(group) in mine for other in held for group in other.param_groups):
+        found = given
+    elif len(held) == 1:
+        (found,) = held
+    else:
+        raise SpecError(f"{word} makes {len(held)} optimizers of its own: one of them must be the one that it is given")
+    if found is None:
+        raise SpecError(f"{word} gives a scheduler that has no .optimizer: let it take the optimizer as a parameter")
+    return found
+
+
+def _held(scheduler: Any, deep: int = 3) -> list[Any]:
+    """The optimizers that a scheduler holds, or the schedulers in it."""
+    own = getattr(scheduler, "__dict__", {})
+    if _has_rates(own.get("optimizer")):
+        return [own["optimizer"]]
+    members = [item for value in own.values() for item in (value if isinstance(value, (list, tuple)) else [value])]
+    found = [item for item in members if _has_rates(item)]
+    if found or not deep:
+        return found
+    inner = [item for item in members if callable(getattr(item, "step", None))]
+    return [optimizer for item in inner for optimizer in _held(item, deep - 1)]
+
+
+def _has_rates(value: Any) -> bool:
+    groups = getattr(value, "param_groups", None)
+    return isinstance(groups, (list, tuple)) and all(isinstance(group, Mapping) and "lr" in group for group in groups)
 
 
 def is_torch_loaded() -> bool:

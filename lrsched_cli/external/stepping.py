@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from lrsched_cli.errors import SpecError, shown
-from lrsched_cli.external.calling import step_arguments, takes_optimizer
+from lrsched_cli.errors import SpecError, UserCodeError, shown
+from lrsched_cli.external.calling import calling_of, step_arguments
 from lrsched_cli.external.guest import called, reason, stdout_to_stderr, trace
-from lrsched_cli.external.optimizer import StandIn, is_torch_loaded, stand_in, torch_optimizer
+from lrsched_cli.external.optimizer import is_torch_loaded, optimizer_of, stand_in, torch_optimizer
 from lrsched_cli.external.recorded import LONGEST, Break, Recorded, values_of
 from lrsched_cli.external.word import Word
+
+#: A factory or a function as one of the optimizer, or of the step.
+Call = Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
@@ -58,22 +62,29 @@ class Stepping:
         factory = self.word.load()
         if not callable(factory):
             raise SpecError(f"{self.text} must name a function or a class, got {_kind(factory)}")
-        optimizing = takes_optimizer(self.text, factory, self.args)
-        if optimizing is None:
-            optimizing = not self._gives_rates(factory)
-        return self._scheduler(factory) if optimizing else {"": self._function(factory)}
+        calling = calling_of(self.text, factory, self.args)
+        way, call = calling.way, calling.bound(factory, self.args)
+        if way in ("alone", "optional"):
+            made = called(self.text, "when it was called", factory, **self.args)
+            if way == "alone" or _number(made) is None:
+                return self._scheduler(made, None)
+            way = "function"
+        if way == "function" or (way == "untold" and self._gives_rates(call)):
+            return {"": self._function(call)}
+        optimizer, made = self._made(call)
+        return self._scheduler(made, optimizer)
 
     # A function of the step.
 
-    def _gives_rates(self, factory: Callable[..., Any]) -> bool:
+    def _gives_rates(self, call: Call) -> bool:
         """Whether a callable that does not tell takes 0 for a step, and gives a rate for it."""
         try:
             with stdout_to_stderr():
-                return _number(factory(0, **self.args)) is not None
+                return _number(call(0)) is not None
         except Exception:
             return False
 
-    def _function(self, function: Callable[..., Any]) -> Recorded:
+    def _function(self, function: Call) -> Recorded:
         if self.groups:
             raise SpecError(f"{self.text} is a function of the step, which knows no groups: leave groups out")
         rates: list[float] = []
@@ -81,7 +92,7 @@ class Stepping:
         with stdout_to_stderr():
             for tick in range(self.last + 1):
                 try:
-                    value = function(tick, **self.args)
+                    value = function(tick)
                 except KeyboardInterrupt:
                     raise
                 except BaseException as error:
@@ -95,12 +106,16 @@ class Stepping:
 
     # A factory.
 
-    def _scheduler(self, factory: Callable[..., Any]) -> dict[str, Recorded]:
-        optimizer, made = self._made(factory)
-        scheduler = made.get("scheduler") if isinstance(made, Mapping) else made  # as Lightning is told it
+    def _scheduler(self, made: Any, given: Any) -> dict[str, Recorded]:
+        """What stepping a scheduler gives that a factory made, of the optimizer that it was given if it was."""
+        scheduler = made
+        while isinstance(scheduler, Mapping):  # as Lightning is told it
+            scheduler = scheduler.get("lr_scheduler", scheduler.get("scheduler"))
         if not callable(getattr(scheduler, "step", None)):
             told = "a scheduler with step(), or be a function of the step"
             raise SpecError(f"{self.text} must give {told}, got {_kind(scheduler)}")
+        optimizer = optimizer_of(self.text, scheduler, given)
+        bases, name, remarks = self._starting(optimizer, optimizer is given)
         advance = self._advance(scheduler)
         names = list(self.groups) or [""]
         columns: list[list[float]] = [[] for _ in names]
@@ -113,7 +128,7 @@ class Stepping:
                 if tick == self.last or tick >= known:
                     break
                 try:
-                    self._update(optimizer)
+                    _update(optimizer)
                     advance(tick)
                 except KeyboardInterrupt:
                     raise
@@ -122,36 +137,51 @@ class Stepping:
                     break
         for column in (*columns, *momenta):
             column += column[-1:] * (self.last + 1 - len(column) if broken is None else 0)
-        settings = (("optimizer", self.optimizer), *((("groups", dict(self.groups)),) if self.groups else ()))
-        bases = list(self.groups.values()) or [self.lr]
+        groups = (("groups", dict(zip(names, bases, strict=True))),) if self.groups else ()
+        settings = (("optimizer", name), *groups)
         return {
-            name: self._recorded(name, base, column, _cycled(moments), broken, self._remarks(), settings)
+            name: self._recorded(name, base, column, _cycled(moments), broken, remarks, settings)
             for name, base, column, moments in zip(names, bases, columns, momenta, strict=True)
         }
 
-    def _made(self, factory: Callable[..., Any]) -> tuple[Any, Any]:
+    def _starting(self, optimizer: Any, is_given: bool) -> tuple[list[float], str, tuple[str, ...]]:
+        """The base rate of each group of the optimizer, its name, and what a reader should know."""
+        bases = list(self.groups.values()) or [self.lr]
+        if is_given:
+            return bases, self.optimizer, self._remarks()
+        own = [_number(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups]
+        name = type(optimizer).__name__
+        if len(own) != len(bases):
+            told = f"{self.text} makes an optimizer of its own, with {len(own)} parameter group{'s' * (len(own) != 1)}"
+            raise SpecError(f"{told}: {_groups_to_name(len(own))}")
+        told = f"{self.text} makes an optimizer of its own: the rates are those of that {name}, not the base rate"
+        bases = [rate or base for rate, base in zip(own, bases, strict=True)]
+        return bases, f"{name} of its own", (told, *self._remarks())
+
+    def _made(self, call: Call) -> tuple[Any, Any]:
         """An optimizer, and what the factory makes of it.
 
         Without torch in the factory's module it gets a stand-in, so that torch need not be there; where that is not
         good enough, as the code imports torch only when it is called, it is called once more, with the real one.
         """
+        try:
+            return self._given(call)
+        except UserCodeError as error:
+            error.adding(_on_groups(error))
+            raise
+
+    def _given(self, call: Call) -> tuple[Any, Any]:
         if not is_torch_loaded():
             optimizer: Any = stand_in(self.groups, self.lr, self.optimizer)
             try:
-                return optimizer, called(self.text, "when it was called", factory, optimizer, **self.args)
+                return optimizer, called(self.text, "when it was called", call, optimizer)
             except SpecError:
                 if not is_torch_loaded():
                     raise
         if self.optimizer == "lbfgs" and len(self.groups) > 1:
             raise SpecError("is of no use here: lbfgs takes one parameter group", parameter="groups")
         optimizer = torch_optimizer(self.groups, self.lr, self.optimizer)
-        return optimizer, called(self.text, "when it was called", factory, optimizer, **self.args)
-
-    def _update(self, optimizer: Any) -> None:
-        if self.optimizer == "lbfgs" and not isinstance(optimizer, StandIn):
-            optimizer.step(_no_loss)
-        else:
-            optimizer.step()
+        return optimizer, called(self.text, "when it was called", call, optimizer)
 
     def _advance(self, scheduler: Any) -> Callable[[int], None]:
         """What steps the scheduler at the end of a tick.
@@ -237,6 +267,34 @@ def _number(value: Any) -> float | None:
     except Exception:
         return None
     return number if np.ndim(number) == 0 else None
+
+
+def _update(optimizer: Any) -> None:
+    """An update, as far as there is one without gradients."""
+    if type(optimizer).__name__ == "LBFGS":
+        optimizer.step(_no_loss)
+    elif callable(getattr(optimizer, "step", None)):
+        optimizer.step()
+
+
+#: How torch's schedulers refuse a list that has not a value for each parameter group.
+_LISTED = re.compile(r"(?:expected \d+ \w+, (?:but )?got|param_groups\. \w+ has) (\d+)\b", re.IGNORECASE)
+
+
+def _on_groups(error: UserCodeError) -> str:
+    """What to add to the refusal of a factory that is made for parameter groups; nothing for another."""
+    listed = _LISTED.search(error.message)
+    if listed is not None:
+        return f"; it is made for {listed[1]} parameter groups: {_groups_to_name(int(listed[1]))}"
+    if isinstance(error.__cause__, LookupError) and "param_groups" in error.traceback:
+        return f"; if it is made for several parameter groups, {_groups_to_name(2)}"
+    return ""
+
+
+def _groups_to_name(count: int) -> str:
+    if count < 2:
+        return "name no groups"
+    return f"name them, as in --groups {','.join(f'{name}=1' for name in 'abcdefgh'[:count])}"
 
 
 def _no_loss() -> float:

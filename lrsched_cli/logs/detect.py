@@ -123,10 +123,12 @@ def _json_table(text: str) -> Table:
         found = json_file.parsed(text)
         return json_file.table_of(json_file.objects(found, unread, "items that are no JSON object"), unread)
     head, _, rest = text.strip().partition("\n")
-    if rest and not _complete(head):
-        found = json_file.parsed(text)
-        if isinstance(found, Mapping) and "log_history" not in found:
+    if not rest or not _complete(head):
+        found = json_file.parsed(text) if rest or _complete(head) else None
+        if isinstance(found, Mapping) and any(isinstance(value, list) for value in found.values()):
             return json_file.table_of(_rows(found), unread)
+        if rest and isinstance(found, Mapping):
+            raise SpecError("holds no log that is known: neither log_history nor an object a line nor lists of numbers")
     return json_file.table_of(json_file.lines_of(text, unread), unread)
 
 
@@ -142,8 +144,6 @@ def _complete(line: str) -> bool:
 def _rows(columns: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Lists by name as rows, as a history of Keras is dumped."""
     lists = {key: value for key, value in columns.items() if isinstance(value, list)}
-    if not lists:
-        raise SpecError("holds no log that is known: neither log_history nor an object a line nor lists of numbers")
     longest = max(map(len, lists.values()))
     return [{key: value[row] for key, value in lists.items() if row < len(value)} for row in range(longest)]
 
@@ -163,7 +163,7 @@ def _of_table(table: Table, name: str, choice: Choice) -> Log:
     own = {"t", "epoch"} <= set(table.columns[:2])
     if own and not choice.y:  # what `lrsched table --format csv` writes
         choice = replace(choice, y=tuple(c for c in table.columns[2:] if not c.endswith(".momentum")))
-    return log_of(table, name, Convention(form or "csv", 0, "the first update is 0"), choice, x="t" if own else None)
+    return log_of(table, name, Convention(form or "csv", 0, ""), choice, x="t" if own else None)
 
 
 def split(word: str) -> tuple[str, tuple[str, ...]] | None:

@@ -61,7 +61,7 @@ def objects(values: Sequence[Any], unread: Unread, what: str) -> Records:
             raise SpecError("is not JSON objects, one a line or in a list")
         unread.add(what, len(values) - len(records))
     if not records:
-        raise SpecError("is empty")
+        raise SpecError("has no line that is whole" if unread.found else "is empty")
     return records
 
 

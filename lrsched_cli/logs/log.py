@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -27,11 +27,14 @@ class Series:
     at: int64 array, the updates (or epochs) of the rates, counted from 0, in the order in which they were written;
         they go back where a run was resumed or several were written into one file.
     rates: float64 array of the same length, all of them finite.
+    measured: what a schedule that reacts to training reacted to, an epoch each, by whether it is better where it is
+        lower (``min``) or higher (``max``); empty where the log does not tell.
     """
 
     name: str
     at: Whole
     rates: Array
+    measured: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.at)
@@ -124,9 +127,10 @@ def steps_an_epoch(epochs: Array, steps: Array, over: bool) -> int | None:
     return int(low) if low == high and low > 0 else None
 
 
-def chosen(series: Sequence[Series], log: str) -> tuple[Series, ...]:
+def chosen(series: Sequence[Series], log: str, unread: Unread) -> tuple[Series, ...]:
     """The series of a log; a ``SpecError`` where not one has a rate."""
     if not any(len(one) for one in series):
         names = ", ".join(one.name for one in series[:4])
-        raise SpecError(f"has no rate in {names}: every cell is empty" if names else "has no learning rates", file=log)
+        told = "; ".join(unread.notes) or "every cell is empty"
+        raise SpecError(f"has no rate in {names}: {told}" if names else "has no learning rates", file=log)
     return tuple(series)

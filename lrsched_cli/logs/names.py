@@ -19,7 +19,7 @@ _BEFORE, _AFTER = r"(?:(?:current|train|actual|scheduled|last)[ _-])?", r"(?:[ _
 _PART = re.compile(rf"{_BEFORE}{_WORD}{_AFTER}|(?:group|pg)[ _-]?\d+[ _-]{_WORD}")
 #: Lightning's ``lr-Adam``, ``lr-Adam-1``; a scheduler's own name may be anything.
 _LIGHTNING = re.compile(r"lr-[^/]+")
-_GROUP = re.compile(r"(?:.*[/._ -])?(?:pg|group|param_group|lr|learning_rate)[ _-]?(\d+)$")
+_GROUP = re.compile(r"(?:.*[/._ -])?(?:pg|group|param_group|lr|learning_rate)[ ._-]?(\d+)$")
 #: What is no rate although it is called like one: Lightning logs them so, wandb's charts carry the band around a curve.
 _NOT = re.compile(r"(?:.*(?:momentum|weight_decay|betas?)$)|(?:.*__(?:min|max)$)|(?:.*d\*lr.*)")
 MOST_LISTED = 8

@@ -55,7 +55,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Convention:
-    """How a program counts: what it calls the first update, and words for it."""
+    """How a program counts: what it calls the first update, and words for it (empty where that is all)."""
 
     form: str
     first: int
@@ -87,9 +87,11 @@ def log_of(table: Table, name: str, convention: Convention, choice: Choice, x: s
         series_of(column, counts, values, first if counting is not None else 0, unread)
         for column, (counts, values) in zip(rates, pairs, strict=True)
     ]
-    says = convention.says if choice.first is None else f"{counting or 'row'} {first} is update 0"
+    says = convention.says
+    if not says or choice.first is not None:
+        says = f"{counting or 'row'} {first if counting else 0} is the first {'update' if unit == 'step' else unit}"
     return Log(
-        name, convention.form, unit, chosen(series, name), says,
+        name, convention.form, unit, chosen(series, name, unread), says,
         steps_per_epoch=per_epoch, notes=(*notes, *unread.notes),
     )  # fmt: skip
 

@@ -30,8 +30,8 @@ def folder_of_events(folder: Path, name: str) -> Path | None:
         return folder
     found = {path.parent: None for below in BELOW for path in folder.glob(f"{below}/*{MARK}*")}
     if len(found) > 1:
-        told = ", ".join(str(path.relative_to(folder)) for path in sorted(found)[:4])
-        raise SpecError(f"holds event files of {len(found)} runs: name one of its folders ({told}, ...)", file=name)
+        told = names.listed([str(path.relative_to(folder)) for path in sorted(found)]).replace("it has ", "")
+        raise SpecError(f"holds event files of {len(found)} runs: name one of its folders{told}", file=name)
     return next(iter(found), None)
 
 
@@ -58,7 +58,7 @@ def read(path: Path, name: str, choice: Choice) -> Log:
             steps, rates = _scalars(events, tag) if tag in scalars else _tensors(events, tag)
             series.append(series_of(tag, steps, rates, first, unread))
         says = convention.says if choice.first is None else f"step {first} is update 0"
-        return Log(name, "tensorboard", "step", chosen(series, name), says, notes=tuple(unread.notes))
+        return Log(name, "tensorboard", "step", chosen(series, name, unread), says, notes=tuple(unread.notes))
     except SpecError as error:
         raise error.locate(file=name) from None
 

@@ -54,7 +54,8 @@ def _series(runs: list[RunResult], results: Results) -> list[Series]:
                 continue
             label = f"{schedule} at {lr:g}" if several else schedule
             label += f" (seed {run.seed})" if kept else ""
-            kept.append(Series(label, np.arange(len(rates), dtype=np.int64), rates))
+            measured = {"min": list(run.val_loss)[1:], "max": list(run.val_accuracy)[1:]}
+            kept.append(Series(label, np.arange(len(rates), dtype=np.int64), rates, measured))
         found += kept
     return found
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -43,18 +44,20 @@ def _usual(history: list[Any], name: str) -> Log | None:
     """The log of entries as the Trainer writes them, without a look at their other keys; None where they are others."""
     try:
         rated = [entry for entry in history if "learning_rate" in entry]
-        steps, rates = ([entry[key] for entry in rated] for key in ("step", "learning_rate"))
-        if not rated or {*map(type, steps)} != {int} or {*map(type, rates)} != {float}:
+        if not rated:
             return None
+        steps, rates = (
+            np.fromiter(map(itemgetter(key), rated), np.float64, len(rated)) for key in ("step", "learning_rate")
+        )
         looked = rated[:: -(-len(rated) // LOOKED)]
         epochs = np.array([float(entry.get("epoch") or np.nan) for entry in looked])
         at = np.array([entry["step"] for entry in looked], dtype=np.float64)
         unread = Unread()
-        series = series_of("learning_rate", np.array(steps, dtype=np.float64), np.array(rates), 1, unread)
+        series = series_of("learning_rate", steps, rates, 1, unread)
     except (TypeError, KeyError, ValueError, AttributeError, OverflowError):
         return None
     per_epoch = steps_an_epoch(epochs, at, over=True)
     return Log(
-        name, FORM, "step", chosen([series], name), CONVENTION.says,
+        name, FORM, "step", chosen([series], name, unread), CONVENTION.says,
         steps_per_epoch=per_epoch, notes=tuple(unread.notes),
     )  # fmt: skip

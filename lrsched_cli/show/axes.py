@@ -6,10 +6,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
+
+import numpy as np
 
 from lrsched_cli.curve import DECADES
 from lrsched_cli.errors import SpecError, must
 from lrsched_cli.schedules.base import Mark, Schedule
+from lrsched_cli.schedules.ticks import Array
 from lrsched_cli.show.summary import printable
 from lrsched_cli.trace import Trace
 
@@ -44,6 +48,26 @@ class PlotOptions:
 
 
 @dataclass(frozen=True)
+class Stroke:
+    """How a curve of a figure is drawn where its place among the others does not say it; without its momentum.
+
+    Attributes
+    ----------
+    colour: its number in the palette.
+    dash: as Matplotlib has it.
+    width: in points.
+    start: the first tick that is drawn.
+    ends: a word on why the curve ends where it does, at a cross; empty for none.
+    """
+
+    colour: int
+    dash: Any = "-"
+    width: float = 1.8
+    start: int = 0
+    ends: str = ""
+
+
+@dataclass(frozen=True)
 class Series:
     """One curve of a picture: a schedule over ``total`` ticks, each worth ``unit`` on the x axis."""
 
@@ -51,6 +75,7 @@ class Series:
     schedule: Schedule
     total: int
     unit: float
+    stroke: Stroke | None = None
 
     @property
     def end(self) -> float:
@@ -63,7 +88,7 @@ class Series:
 
     @property
     def momentum(self) -> Series | None:
-        follow = self.schedule.momentum
+        follow = None if self.stroke is not None else self.schedule.momentum
         return None if follow is None else Series(self.name, follow, self.total, self.unit)
 
 
@@ -102,6 +127,19 @@ def _worth(trace: Trace, x: str) -> float:
     if tokens is None:
         raise SpecError("an x axis in tokens needs tokens_per_step", entry=trace.name)
     return float(steps * tokens)
+
+
+def travel(y: Array) -> Array:
+    """How far a curve has gone up and down until each of its points, in heights of the whole curve."""
+    shown = np.nan_to_num(y, posinf=0.0, neginf=0.0)
+    return np.append(0.0, np.cumsum(np.abs(np.diff(shown)))) / (float(np.ptp(shown)) or 1.0)
+
+
+def value_range(curves: Sequence[Array], positive: bool = False) -> tuple[float, float]:
+    """The lowest and the highest finite (and positive) value of some curves; inf and -inf where there is none."""
+    values = np.concatenate(curves)
+    values = values[np.isfinite(values) & ((values > 0) | (not positive))]
+    return float(values.min(initial=np.inf)), float(values.max(initial=-np.inf))
 
 
 def rate_limits(low: float, high: float, log: bool) -> tuple[float, float]:

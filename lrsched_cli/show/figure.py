@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,7 +16,7 @@ from lrsched_cli.errors import SpecError
 from lrsched_cli.files import write_whole
 from lrsched_cli.schedules.ticks import Array
 from lrsched_cli.show import axes as scale
-from lrsched_cli.show.axes import PlotOptions, Series
+from lrsched_cli.show.axes import PlotOptions, Series, Stroke
 from lrsched_cli.show.summary import facts, printable, ticks
 from lrsched_cli.show.theme import FAINT, INK, OVER, style, themed, without_3d
 from lrsched_cli.trace import Trace
@@ -53,10 +53,15 @@ SMALL = 9.0  # the size of labels, in points
 FINE, PEN = 0.7, 1.8  # the finest and the usual line, in points
 
 
-def draw(traces: Sequence[Trace], options: PlotOptions | None = None) -> Figure:
-    """Draw the rates of some traces over each other, and below them the momentum of those that cycle it."""
+def draw(traces: Sequence[Trace], options: PlotOptions | None = None, strokes: Sequence[Stroke] = ()) -> Figure:
+    """Draw the rates of some traces over each other, and below them the momentum of those that cycle it.
+
+    ``strokes`` say how, one for each trace; of these none may have parameter groups.
+    """
     options = options or PlotOptions()
     x, curves = scale.lay_out(traces, options.x)
+    if strokes:
+        curves = [replace(series, stroke=stroke) for series, stroke in zip(curves, strokes, strict=True)]
     with themed():
         sheet = _Sheet(traces, curves, x, options)
         sheet.draw(traces)
@@ -90,7 +95,7 @@ class _Drawn:
 
     @property
     def look(self) -> tuple[str, Any]:
-        return style(self.number)
+        return style(self.number, self.series.stroke)
 
 
 class _Sheet:
@@ -161,11 +166,12 @@ class _Sheet:
 
     def _polyline(self, number: int, series: Series, log: bool) -> _Drawn:
         """The points of a curve: a rate is constant during its tick, which shows where ticks are wide."""
-        curve = reduce(series.schedule, 0, series.total, self.columns, rows=self.rows, log=log)
+        start = series.stroke.start if series.stroke else 0
+        curve = reduce(series.schedule, start, series.total, self.columns, rows=self.rows, log=log)
         x, y = curve.ticks.astype(np.float64), curve.rates
         if series.total <= STAIRCASE:
             x, y = np.repeat(np.append(x, series.total), 2)[1:-1], np.repeat(y, 2)
-        elif len(x) == series.total:
+        elif len(x) == series.total - start:
             # Narrower ticks read better as a line through their rates, but a jump stays a jump.
             change = np.abs(np.diff(y))
             jump = np.flatnonzero(change[1:-1] > JUMP * np.maximum(change[:-2], change[2:])) + 2
@@ -174,7 +180,7 @@ class _Sheet:
 
     def _limits(self, drawn: Sequence[_Drawn]) -> tuple[float, float]:
         """The bottom and the top of the rates' axis."""
-        low, high = _range(drawn, positive=self.log)
+        low, high = scale.value_range([d.y for d in drawn], positive=self.log)
         low, high = scale.rate_limits(low, high, self.log)
         alone = len(drawn) == 1
         head = 0.13 if alone and drawn[0].series.marks else 0.05  # room for the names of phases
@@ -217,7 +223,7 @@ class _Sheet:
             self._strokes(axes, drawn)
 
     def _momenta(self, axes: Axes, drawn: list[_Drawn], right: float) -> None:
-        low, high = _range(drawn)
+        low, high = scale.value_range([d.y for d in drawn])
         margin = 0.12 * (high - low) or 0.05
         axes.set_ylim(low - margin, high + margin)
         values = scale.linear_ticks(low - margin, high + margin, 4)
@@ -230,9 +236,10 @@ class _Sheet:
             if any(np.array_equal(one.x, d.x) and np.allclose(one.y, d.y, 1e-6, 0) for d in drawn[:place]):
                 dash = OVER
             # Not snapped to whole pixels, which Matplotlib does to some curves and not to others.
-            travel = _travel(one.y)
+            travel = scale.travel(one.y)
             # Finer where cycles are so narrow that the line would fill the space between.
-            pen = min(max(0.8 * 72 * (self.width - LEFT - RIGHT) / max(travel[-1], 1.0), FINE), PEN)
+            widest = one.series.stroke.width if one.series.stroke else PEN
+            pen = min(max(0.8 * 72 * (self.width - LEFT - RIGHT) / max(travel[-1], 1.0), FINE), widest)
             piece = (travel * self.rows / STROKE).astype(np.int64)
             cuts = [0, *(np.flatnonzero(np.diff(piece)) + 1), len(piece)]
             for low, high in pairwise(cuts):
@@ -256,10 +263,22 @@ class _Sheet:
     def _strokes(self, axes: Axes, drawn: list[_Drawn]) -> None:
         """Small strokes on several curves where their phases begin."""
         for one in drawn:
+            if one.series.stroke is not None:
+                self._end(axes, one, one.series.stroke.ends)
+                continue
             at = np.array([tick for tick, _ in one.series.marks[:40]], dtype=np.int64)
             if len(at):
                 x, y = at * one.series.unit, one.series.schedule(at)
                 axes.plot(x, y, "|", color=one.look[0], ms=9, mew=1.2, zorder=4)
+
+    def _end(self, axes: Axes, one: _Drawn, word: str) -> None:
+        """A cross where a curve ends before its time, with a word on why."""
+        if word:
+            axes.plot(one.x[-1], one.y[-1], "X", color=one.look[0], ms=9, mec="white", zorder=5, clip_on=False)
+            axes.annotate(
+                word, (one.x[-1], one.y[-1]), (0, 9), textcoords="offset points", ha="center", fontsize=SMALL,
+                color=one.look[0], parse_math=False,
+            )  # fmt: skip
 
     def _phases(self, axes: Axes, series: Series, right: float) -> None:
         """Lines where the phases of a single curve begin, with their names where there is room."""
@@ -320,7 +339,7 @@ class _Sheet:
         """
         for number, series in enumerate(self.curves):
             left = x + number % across * (widest + HANDLE + EDGE)
-            colour, dash = style(number)
+            colour, dash = style(number, series.stroke)
             line = [left / self.width, (left + HANDLE - 0.08) / self.width]
             self.figure.add_artist(Line2D(line, [y / self.height] * 2, color=colour, linestyle=dash))
             lines = self._wrapped(series.name, SMALL, "normal", HANDLE)
@@ -372,16 +391,3 @@ class _Sheet:
             lines.append(text[:cut].rstrip())
             text = text[cut:].lstrip()
         return [*lines, text] if text else lines
-
-
-def _travel(y: Array) -> Array:
-    """How far a curve has gone up and down until each of its points, in heights of the whole curve."""
-    shown = np.nan_to_num(y, posinf=0.0, neginf=0.0)
-    return np.append(0.0, np.cumsum(np.abs(np.diff(shown)))) / (float(np.ptp(shown)) or 1.0)
-
-
-def _range(drawn: Sequence[_Drawn], positive: bool = False) -> tuple[float, float]:
-    """The lowest and the highest finite (and positive) value of some curves; inf and -inf where there is none."""
-    values = np.concatenate([d.y for d in drawn])
-    values = values[np.isfinite(values) & ((values > 0) | (not positive))]
-    return float(values.min(initial=np.inf)), float(values.max(initial=-np.inf))

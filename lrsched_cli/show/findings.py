@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import textwrap
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +12,7 @@ from urllib.parse import quote
 from xml.etree import ElementTree
 
 from lrsched_cli.show.summary import printable
-from lrsched_cli.verify.findings import SEVERITIES, Finding
+from lrsched_cli.verify.findings import SEVERITIES, Finding, Silenced
 from lrsched_cli.verify.rules import Rule, rules
 
 #: What the severities are called elsewhere, and the colours of a terminal.
@@ -19,6 +20,8 @@ SARIF_LEVELS = {"error": "error", "warning": "warning", "note": "note"}
 GITHUB_COMMANDS = {"error": "error", "warning": "warning", "note": "notice"}
 COLOURS = {"error": "1;31", "warning": "1;33", "note": "1;36"}
 SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
+#: A tick that a message tells itself.
+TOLD_TICK = re.compile(r"\b(?:tick|t =) ([\d,]*\d)")
 HOMEPAGE = "https://pypi.org/project/lrsched-cli/"
 
 
@@ -64,33 +67,51 @@ def _broken(text: str, width: int | None, start: int) -> list[str]:
 
 
 def where_of(finding: Finding) -> str:
-    """``tick 500, epoch 2``, as far as it is known and says more."""
-    if finding.tick is None:
+    """``tick 500, epoch 2``, as far as it is known and the message does not say it itself.
+
+    Of a message that tells other ticks, it is where that begins: ``from tick 500, epoch 2``.
+    """
+    tick, epoch = finding.tick, finding.epoch
+    if not tick:  # what is so from the start on is so of the whole plan
         return ""
-    if finding.epoch is None or finding.tick == finding.epoch == 0:
-        return f"tick {finding.tick}"
-    return f"epoch {finding.epoch}" if finding.tick == finding.epoch else f"tick {finding.tick}, epoch {finding.epoch}"
+    told = {int(text.replace(",", "")) for text in TOLD_TICK.findall(finding.message)}
+    by_epoch = tick == epoch
+    if tick in told:
+        return "" if epoch is None or by_epoch or f"epoch {epoch}" in finding.message else f"epoch {epoch}"
+    where = f"tick {tick}" if epoch is None else f"epoch {epoch}" if by_epoch else f"tick {tick}, epoch {epoch}"
+    return f"from {where}" if told else where
 
 
-def count_text(findings: Sequence[Finding], schedules: int) -> str:
-    """``10 schedules: 1 error, 2 warnings, 3 notes``, or that nothing was found."""
-    many = f"{schedules} schedule" + ("" if schedules == 1 else "s")
+def count_text(findings: Sequence[Finding], schedules: int, silenced: int = 0, file: str | None = None) -> str:
+    """``10 schedules in plan.yaml: 1 error, 2 warnings, 3 notes, 1 silenced``, or that nothing was found."""
+    many = f"{schedules} schedule" + ("" if schedules == 1 else "s") + (f" in {printable(file)}" if file else "")
     counts = Counter(finding.severity for finding in findings)
     told = [f"{counts[s]} {s}" + ("" if counts[s] == 1 else "s") for s in SEVERITIES if counts[s]]
-    return f"{many}: {', '.join(told)}" if told else f"{many}, nothing found"
+    quiet = [f"{silenced} silenced"] if silenced else []
+    return f"{many}: {', '.join([*told, *quiet])}" if told else ", ".join([many, "nothing found", *quiet])
 
 
-def write_json(findings: Sequence[Finding]) -> str:
-    """``{"version", "findings"}``, every key of every finding always there, null where it is unknown."""
+def write_json(findings: Sequence[Finding], silenced: Sequence[Silenced] = ()) -> str:
+    """``{"version", "findings"}``, every key of every finding always there, null where it is unknown.
+
+    Where entries say to ignore some, these are under ``ignored``, each with its ``reason``.
+    """
+    document: dict[str, Any] = {"version": 1, "findings": [_json_finding(finding) for finding in findings]}
+    if silenced:
+        document["ignored"] = [{**_json_finding(finding), "reason": reason or None} for finding, reason in silenced]
+    return json.dumps(document, indent=2) + "\n"
+
+
+def _json_finding(finding: Finding) -> dict[str, Any]:
     keys = ("code", "severity", "schedule", "tick", "epoch", "file", "line", "message", "advice")
-    listed = [{key: getattr(finding, key) for key in keys} for finding in findings]
-    return json.dumps({"version": 1, "findings": listed}, indent=2) + "\n"
+    return {key: getattr(finding, key) for key in keys}
 
 
-def write_sarif(findings: Sequence[Finding]) -> str:
-    """SARIF 2.1.0, which GitHub's code scanning and editors read."""
+def write_sarif(findings: Sequence[Finding], silenced: Sequence[Silenced] = ()) -> str:
+    """SARIF 2.1.0, which GitHub's code scanning and editors read; what an entry ignores is in it as suppressed."""
     known = rules()
-    used = [known[code] for code in dict.fromkeys(finding.code for finding in findings)]
+    every = [*((finding, None) for finding in findings), *silenced]
+    used = [known[code] for code in dict.fromkeys(finding.code for finding, _ in every)]
     driver = {
         "name": "lrsched",
         "informationUri": HOMEPAGE,
@@ -101,7 +122,7 @@ def write_sarif(findings: Sequence[Finding]) -> str:
     run = {
         "tool": {"driver": driver},
         "columnKind": "unicodeCodePoints",
-        "results": [_sarif_result(finding, numbers[finding.code]) for finding in findings],
+        "results": [_sarif_result(finding, numbers[finding.code], reason) for finding, reason in every],
     }
     return json.dumps({"$schema": SARIF_SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2) + "\n"
 
@@ -123,7 +144,8 @@ def _sarif_rule(rule: Rule) -> dict[str, Any]:
     }
 
 
-def _sarif_result(finding: Finding, index: int) -> dict[str, Any]:
+def _sarif_result(finding: Finding, index: int, reason: str | None) -> dict[str, Any]:
+    """A result; ``reason`` is why its entry ignores it, None where it does not."""
     where = where_of(finding)
     text = f"{finding.schedule}: {finding.message}{f' ({where})' if where else ''}. {finding.advice}"
     logical = {"name": finding.schedule, "kind": "member"}
@@ -141,12 +163,18 @@ def _sarif_result(finding: Finding, index: int) -> dict[str, Any]:
         "level": SARIF_LEVELS[finding.severity],
         "message": {"text": text},
         "locations": [location],
+        "suppressions": [] if reason is None else [_suppression(reason)],
         "properties": {"tick": finding.tick, "epoch": finding.epoch},
     }
 
 
-def write_github(findings: Sequence[Finding]) -> str:
-    """Workflow commands, which GitHub shows beside the lines of a pull request."""
+def _suppression(reason: str) -> dict[str, str]:
+    return {"kind": "inSource", **({"justification": reason} if reason else {})}
+
+
+def write_github(findings: Sequence[Finding], silenced: Sequence[Silenced] = ()) -> str:
+    """Workflow commands, which GitHub shows beside the lines of a pull request; nothing of what is ignored."""
+    del silenced
     lines = []
     for finding in findings:
         said = {"file": finding.file, "line": finding.line, "title": f"{finding.code}: {finding.schedule}"}
@@ -166,27 +194,43 @@ def _property(text: str) -> str:
     return _data(text).replace(":", "%3A").replace(",", "%2C")
 
 
-def write_junit(findings: Sequence[Finding], schedules: Sequence[str] = ()) -> str:
-    """JUnit's XML: a test for each schedule, which fails with its errors and warnings."""
-    names = list(dict.fromkeys([*schedules, *(finding.schedule for finding in findings)]))
-    failing = {name: [f for f in findings if f.schedule == name and f.severity != "note"] for name in names}
-    count = {"tests": str(len(names)), "failures": str(sum(map(bool, failing.values()))), "errors": "0"}
-    root = ElementTree.Element("testsuites", {"name": "lrsched check", **count})
-    suite = ElementTree.SubElement(root, "testsuite", {"name": "lrsched check", **count, "skipped": "0"})
+def write_junit(findings: Sequence[Finding], silenced: Sequence[Silenced] = (), schedules: Sequence[str] = ()) -> str:
+    """JUnit's XML: a test for each schedule, which fails with its errors and warnings.
+
+    One that passes because it says to ignore some is skipped, with the reasons.
+    """
+    every = [*findings, *(finding for finding, _ in silenced)]
+    names = list(dict.fromkeys([*schedules, *(finding.schedule for finding in every)]))
+    root = ElementTree.Element("testsuites", {"name": "lrsched check"})
+    suite = ElementTree.SubElement(root, "testsuite", {"name": "lrsched check"})
     for name in names:
-        mine = [finding for finding in findings if finding.schedule == name]
+        mine = [finding for finding in every if finding.schedule == name]
         place = {"file": _xml(mine[0].file)} if mine and mine[0].file else {}
         case = ElementTree.SubElement(
             suite, "testcase", {"classname": "lrsched.check", "name": _xml(name), "time": "0", **place}
         )
-        if failing[name]:
-            said = {"message": _xml(failing[name][0].message), "type": failing[name][0].code}
-            ElementTree.SubElement(case, "failure", said).text = _xml(write_text(failing[name]))
-        notes = [finding for finding in mine if finding.severity == "note"]
-        if notes:
-            ElementTree.SubElement(case, "system-out").text = _xml(write_text(notes))
+        _junit_outcome(
+            case, [f for f in findings if f.schedule == name], [s for s in silenced if s[0].schedule == name]
+        )
+    count = {"tests": str(len(names)), "failures": str(len(suite.findall("*/failure"))), "errors": "0"}
+    root.attrib.update(count)
+    suite.attrib.update(**count, skipped=str(len(suite.findall("*/skipped"))))
     ElementTree.indent(root)
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def _junit_outcome(case: ElementTree.Element, mine: Sequence[Finding], silenced: Sequence[Silenced]) -> None:
+    failing = [finding for finding in mine if finding.severity != "note"]
+    reasons = [f"{finding.code}: {reason}" if reason else finding.code for finding, reason in silenced]
+    if failing:
+        said = {"message": _xml(failing[0].message), "type": failing[0].code}
+        ElementTree.SubElement(case, "failure", said).text = _xml(write_text(failing))
+    elif silenced:
+        ElementTree.SubElement(case, "skipped", {"message": _xml(f"ignored: {'; '.join(reasons)}")})
+    beside = write_text([finding for finding in mine if finding.severity == "note"])
+    beside += "".join(f"ignored: {reason}\n" for reason in reasons if failing)
+    if beside:
+        ElementTree.SubElement(case, "system-out").text = _xml(beside)
 
 
 def _xml(text: str) -> str:
@@ -195,7 +239,7 @@ def _xml(text: str) -> str:
 
 
 #: The formats for programs, by name.
-WRITERS: Mapping[str, Callable[[Sequence[Finding]], str]] = {
+WRITERS: Mapping[str, Callable[[Sequence[Finding], Sequence[Silenced]], str]] = {
     "json": write_json,
     "sarif": write_sarif,
     "github": write_github,
@@ -204,7 +248,8 @@ WRITERS: Mapping[str, Callable[[Sequence[Finding]], str]] = {
 
 def explanation_text(rule: Rule) -> str:
     """What a rule is about, for a person."""
-    return f"{rule.code} ({rule.severity}): {rule.summary}\n\n{rule.explanation}\n"
+    silence = f"Where it is meant, the entry says so: ignore: {{{rule.code}: the reason}}"
+    return f"{rule.code} ({rule.severity}): {rule.summary}\n\n{rule.explanation}\n\n{silence}\n"
 
 
 def rules_text() -> str:

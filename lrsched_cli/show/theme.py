@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
+from lrsched_cli.show.axes import Stroke
+
 
 @contextmanager
 def without_3d() -> Iterator[None]:
@@ -87,7 +89,9 @@ def themed() -> Iterator[None]:
         yield
 
 
-def style(number: int) -> tuple[str, Any]:
-    """The colour and the dashes of a curve by its number: every colour solid first, then dashed."""
+def style(number: int, stroke: Stroke | None = None) -> tuple[str, Any]:
+    """The colour and the dashes of a curve by its number, every colour solid first, then dashed; or by its stroke."""
+    if stroke is not None:
+        return COLOURS[stroke.colour], stroke.dash
     cycle, colour = divmod(number, len(COLOURS))
     return COLOURS[colour], DASHES[cycle % len(DASHES)]

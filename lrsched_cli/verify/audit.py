@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-import numpy as np
-
 from lrsched_cli.errors import SpecError
 from lrsched_cli.logs.log import Log, Series
 from lrsched_cli.run import Run
@@ -107,7 +105,7 @@ def audit(trace: Trace, log: Log, run: Run | None = None, variants: Mapping[str,
     Raises ``SpecError`` where ticks of the plan and counts of the log have no common measure.
     """
     run = run or Run()
-    unit, per_epoch = _unit(trace, log)
+    unit, per_epoch = _unit(trace, log, run)
     setting = Setting(trace.interval, run.world_size or 1, run.grad_accumulation or 1, per_epoch, log.form)
     pairs, notes = paired(log, trace)
     groups: list[GroupAudit] = []
@@ -116,6 +114,8 @@ def audit(trace: Trace, log: Log, run: Run | None = None, variants: Mapping[str,
         if series is None or not len(series):
             groups.append(_missing(name, series, log, setting))
             continue
+        if schedule.reacts and series.measured:
+            schedule = schedule.fed(series.measured[schedule.metric_mode or "min"])
         planned = Planned(schedule, len(trace), unit)
         evidence, past = evidence_of(series, planned)
         beyond = max(beyond, past)
@@ -125,9 +125,9 @@ def audit(trace: Trace, log: Log, run: Run | None = None, variants: Mapping[str,
     return Audit(trace, log, verdict, main, tuple(groups), unit, (*notes, *_notes(trace, log, setting, beyond)))
 
 
-def _unit(trace: Trace, log: Log) -> tuple[Fraction, int | None]:
+def _unit(trace: Trace, log: Log, run: Run) -> tuple[Fraction, int | None]:
     """Ticks of the plan that one count of the log is, and the updates an epoch where they are known."""
-    per_epoch = trace.clock.steps_per_epoch or log.steps_per_epoch
+    per_epoch = trace.clock.steps_per_epoch or run.counted_steps_per_epoch or log.steps_per_epoch
     if trace.interval == log.unit:
         return Fraction(1), per_epoch
     if per_epoch is None:
@@ -174,6 +174,10 @@ def _overall(groups: Sequence[GroupAudit]) -> tuple[str, GroupAudit]:
 def _notes(trace: Trace, log: Log, setting: Setting, beyond: int) -> list[str]:
     """What a reader should know of how both sides were read."""
     notes = list(log.notes)
+    if trace.schedule.reacts and not any(series.measured for series in log.series):
+        notes.append(
+            "the plan reacts to a metric: with another than its own it plans other rates (metrics: FILE:COLUMN)"
+        )
     if log.total is not None and trace.interval == "step" and log.total != len(trace):
         notes.append(f"the trainer planned {log.total:,} updates, and the plan has {len(trace):,}")
     if beyond:
@@ -182,6 +186,8 @@ def _notes(trace: Trace, log: Log, setting: Setting, beyond: int) -> list[str]:
         )
     if setting.per_epoch is not None and trace.clock.steps_per_epoch is None and trace.interval != log.unit:
         notes.append(f"{setting.per_epoch:,} updates an epoch, as the log counts")
+    if log.says.lower().startswith(("step t", "_step t")) and log.form == "wandb":
+        notes.append("wandb's own step counts calls of wandb.log, which are updates only if it is called for each")
     longest = max(log.series, key=len)
     back = int((longest.at[1:] < longest.at[:-1]).sum())
     if back:

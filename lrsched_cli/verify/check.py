@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from lrsched_cli.book import Entry
+from lrsched_cli.document.located import line_of
 from lrsched_cli.errors import SpecError, must, nearest
 from lrsched_cli.run import Run
 from lrsched_cli.spec import run_of, trace_of
 from lrsched_cli.trace import Trace
-from lrsched_cli.verify.findings import SEVERITIES, Finding
+from lrsched_cli.verify.findings import SEVERITIES, Finding, Judged, Silenced
+from lrsched_cli.verify.launch import advice_on
 from lrsched_cli.verify.rules import Rule, rules
 from lrsched_cli.verify.rules_plan import WRONG_RATE, Fault, Plan
 
@@ -23,8 +25,19 @@ LAUNCHED = (
     "ends-mid-cycle", "goes-dead", "not-positive", "zero-rate", "momentum-out-of-range",
 )  # fmt: skip
 
+#: What is wrong with a plan that is longer than its run.
+TOO_LONG = ("warmup-too-long", "never-fires", "not-annealed")
+#: What is not found by looking at one entry's plan.
+BESIDE = ("snapshot", "unused-ignore")
 #: How a schedule made of parts refuses one that raises before its turn is over.
 UNDEFINED = "is not defined past tick"
+
+
+class Silence(NamedTuple):
+    """That an entry says to ignore a rule: the reason, if it gives one, and the line where it was written."""
+
+    reason: str
+    line: int | None
 
 
 def check(
@@ -39,18 +52,30 @@ def check(
 
     Raises ``SpecError`` for an unknown code, and for an entry that cannot be read or simulated at all.
     """
+    return judged(entries, select, ignore).found
+
+
+def judged(
+    entries: Sequence[Entry],
+    select: Collection[str] | None = None,
+    ignore: Collection[str] = (),
+    traces: Sequence[Trace | None] | None = None,
+) -> Judged:
+    """The same, with what the entries' own ``ignore`` silences beside it; ``traces`` are from ``simulated``."""
     chosen, left_out = codes(rules() if select is None else select, "select"), codes(ignore, "ignore")
-    found: list[Finding] = []
-    for entry in entries:
+    whole = Judged([], [])
+    for entry, trace in zip(entries, traces or [None] * len(entries), strict=True):
         try:
             with np.errstate(all="ignore"):
-                found += judge(entry, chosen, left_out)
+                found, silenced = judge(entry, chosen, left_out, trace)
+            whole.found.extend(found)
+            whole.silenced.extend(silenced)
         except (ArithmeticError, ValueError) as error:
             if isinstance(error, SpecError):
                 raise
             told = SpecError(f"has a number that is too large to compute with, or none at all ({error})")
             raise told.locate(entry=entry.name, file=entry.place.file, line=getattr(entry.spec, "line", None)) from None
-    return found
+    return whole
 
 
 def codes(names: Collection[str], where: str) -> set[str]:
@@ -63,25 +88,63 @@ def codes(names: Collection[str], where: str) -> set[str]:
     return set(names)
 
 
-def judge(entry: Entry, chosen: Collection[str], ignored: Collection[str] = ()) -> list[Finding]:
+def simulated(entry: Entry) -> Trace | None:
+    """The trace of an entry as far as it goes; None where ``judge`` says why there is none."""
+    try:
+        with np.errstate(all="ignore"):
+            return _simulated(complete(entry))
+    except (ArithmeticError, ValueError):
+        return None
+
+
+def _simulated(whole: Entry) -> Trace:
+    return trace_of(whole.spec, whole.run, whole.place, whole.name, whole=False)
+
+
+def judge(entry: Entry, chosen: Collection[str], ignored: Collection[str] = (), trace: Trace | None = None) -> Judged:
     """The findings of one entry by some of the rules, the worst first; what a launch makes of it is judged too."""
     whole = complete(entry)
     # What is ignored is looked for all the same: what follows from it is not told either.
-    ignored = codes_ignored(whole) | set(ignored)
+    silences = silences_of(whole)
     wanted = [rule for code, rule in rules().items() if code in chosen]
     try:
-        trace = trace_of(whole.spec, whole.run, whole.place, whole.name, whole=False)
+        trace = trace or _simulated(whole)
     except SpecError as error:
         code = _fault_of(error)
         if code is None:
             raise
-        return [_refused(whole, rules()[code], error)] if code in chosen and code not in ignored else []
-    found = _told(Plan(whole, trace), wanted)
-    launched = _launched(whole, trace)
-    if launched is not None:
-        found += _told(Plan(whole, launched), [rule for rule in wanted if rule.code in LAUNCHED])
-    kept = [finding for finding in found if finding.code not in ignored]
-    return sorted(kept, key=lambda finding: SEVERITIES.index(finding.severity))
+        found = [_refused(whole, rules()[code], error)] if code in chosen else []
+    else:
+        found = _told(Plan(whole, trace), wanted)
+        launched = _launched(whole, trace)
+        if launched is not None:
+            rules_of_it = [rule for rule in wanted if rule.code in LAUNCHED]
+            really = _told(Plan(whole, launched, advice_on(whole, trace)), rules_of_it)
+            # A plan may be too long on purpose, because its launch is too fast.
+            true = {finding.code for finding in really}
+            found = [finding for finding in found if finding.code not in TOO_LONG or finding.code in true] + really
+        if "unused-ignore" in chosen:
+            found += _unused(whole, silences, set(chosen) - {finding.code for finding in found})
+    found = sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))
+    return silenced_by(silences, [finding for finding in found if finding.code not in ignored])
+
+
+def silenced_by(silences: Mapping[str, Silence], found: Sequence[Finding]) -> Judged:
+    """Some findings of an entry, those that it says to ignore by themselves."""
+    told = [finding for finding in found if finding.code not in silences]
+    return Judged(told, [Silenced(f, silences[f.code].reason) for f in found if f.code in silences])
+
+
+def _unused(entry: Entry, silences: Mapping[str, Silence], clean: Collection[str]) -> Iterator[Finding]:
+    """What an entry says to ignore of the rules that find nothing in it."""
+    for code, silence in silences.items():
+        elsewhere = silence.line is None and entry.place.file is not None  # in the file's defaults
+        if code not in clean or code in BESIDE or elsewhere:
+            continue
+        message = f"ignore names {code}, which finds nothing here"
+        advice = "Leave it out, so that it does not hide a fault one day."
+        file = entry.place.file
+        yield Finding("unused-ignore", "note", entry.name, message, advice, file=file, line=silence.line)
 
 
 def _fault_of(error: SpecError) -> str | None:
@@ -134,9 +197,7 @@ def _faults(rule: Rule, plan: Plan) -> Iterator[Fault]:
 
 
 def _finding(plan: Plan, rule: Rule, fault: Fault) -> Finding:
-    advice = fault.advice
-    if plan.name != plan.entry.name:
-        advice = f"step the scheduler once an update, or plan for stepper {plan.entry.run.stepper}"
+    advice = plan.advice or fault.advice
     return Finding(
         code=rule.code,
         severity=fault.severity or rule.severity,
@@ -150,29 +211,36 @@ def _finding(plan: Plan, rule: Rule, fault: Fault) -> Finding:
     )
 
 
-def codes_ignored(entry: Entry) -> set[str]:
-    """The codes that an entry, or a part of it, says to ignore: a list of them, or a mapping to the reasons."""
-    found: set[str] = set()
+def silences_of(entry: Entry) -> dict[str, Silence]:
+    """What an entry, or a part of it, says to ignore: a list of codes, or a mapping to the reasons."""
+    found: dict[str, Silence] = {}
     for holder in _holders(entry.spec):
         said = holder["ignore"]
-        line = getattr(holder, "lines", {}).get("ignore", getattr(holder, "line", None))
+        line = line_of(holder, "ignore")
         try:
-            found |= _read_ignore(said)
+            reasons = _read_ignore(said)
         except SpecError as error:
+            line = line or getattr(holder, "line", None)
             raise error.locate(entry=entry.name, file=entry.place.file, line=line) from None
+        for at, (code, reason) in enumerate(reasons.items()):
+            own = line and line_of(said, code if isinstance(said, Mapping) else at)
+            found.setdefault(code, Silence(reason, own or line))
     return found
 
 
-def _read_ignore(said: Any) -> set[str]:
+def _read_ignore(said: Any) -> dict[str, str]:
+    """The reason of each code, empty where none is given."""
     if isinstance(said, str):
         said = [said]
     if not isinstance(said, (list, tuple, Mapping)) or not all(isinstance(code, str) for code in said):
         raise must("ignore", "a list of codes, or a mapping of codes to reasons", said)
-    if isinstance(said, Mapping):
-        for code, reason in said.items():
-            if not isinstance(reason, str) or not reason.strip():
-                raise must(f"ignore.{code}", "the reason, as text", reason)
-    return codes(said, "ignore")
+    codes(said, "ignore")
+    if not isinstance(said, Mapping):
+        return dict.fromkeys(said, "")
+    for code, reason in said.items():
+        if not isinstance(reason, str) or not reason.strip():
+            raise must(f"ignore.{code}", "the reason, as text", reason)
+    return {code: " ".join(reason.split()) for code, reason in said.items()}
 
 
 def _holders(spec: Any) -> Iterator[Mapping[str, Any]]:

@@ -24,6 +24,10 @@ from lrsched_cli.verify.resume import Resumed
 MOST = 50
 #: Ticks at which a continuation is compared with what was planned.
 LOOKS = 513
+#: A run whose rate has come down to so much of its peak is annealed: more of the same changes little.
+ANNEALED = 0.01
+#: What an annealed run is warmed up to again, as a part of its peak, and in what part of the remaining ticks.
+AGAIN, RISING = 0.5, 0.05
 
 
 class Continuation(NamedTuple):
@@ -44,10 +48,46 @@ def continuation(outcome: Resumed) -> Continuation | None:
     """
     if outcome.planned.schedule.reacts:
         return None
-    for found in (_itself(outcome), _sequence(outcome)):
-        if found is not None and _smooth(outcome, found.trace):
-            return found
-    return None
+    itself = _itself(outcome)
+    if itself is not None and (_smooth(outcome, itself.trace) or _as_ever(outcome, itself.trace)):
+        return itself
+    found = _sequence(outcome)
+    return found if found is not None and _smooth(outcome, found.trace) else None
+
+
+def annealed(outcome: Resumed) -> float | None:
+    """The part of its peak to which the rate of a run that is to go on for longer is down; None where it is not."""
+    planned = alone(outcome.planned.schedule)
+    if outcome.planned.schedule.reacts or outcome.checkpoint.total <= len(outcome.planned):
+        return None
+    peak = extremes(planned, 0, outcome.checkpoint.at).peak  # of what is over: in a warm-up nothing is annealed
+    share = float(planned(kept(outcome) - 1)) / peak if peak > 0 else 1.0
+    return share if 0 <= share <= ANNEALED else None
+
+
+def rewarmed(outcome: Resumed) -> Continuation | None:
+    """An entry that warms an annealed run up again to a part of its peak, and decays to the planned end.
+
+    None where the run is not annealed, has groups (each has a peak of its own), or no such entry is known.
+    """
+    cut, total = kept(outcome), outcome.checkpoint.total
+    planned = alone(outcome.planned.schedule)
+    rising = max(round(RISING * (total - cut)), 1)
+    if annealed(outcome) is None or outcome.planned.schedule.groups or rising + 2 > total - cut:
+        return None
+    before = _written(planned)
+    if before is None:
+        return None
+    start, end = max(float(planned(cut - 1)), 0.0), _end(planned, len(outcome.planned))
+    level = float(f"{AGAIN * extremes(planned, 0, outcome.checkpoint.at).peak:.6g}")
+    core, kind = planned.core, planned.core.kind.rpartition(".")[2].lower()
+    warm = {"for": rising, **({"start_lr": float(f"{start:.6g}")} if start else {})}
+    tail = {"lr": level, **_shape(core, kind, level, end), "warmup": warm}
+    spec = {"lr": _lr(outcome), "sequence": [{**_bare(before, planned.lr), "for": cut}, tail]}
+    found = _simulated(outcome, spec, f"up to {level:g}, then {_words(core, kind)} down to the planned end")
+    if found is None or not _prefixed(outcome, found.trace):
+        return None
+    return found._replace(trace=Trace(f"{outcome.planned.name} (rewarmed)", found.trace.schedule, found.trace.clock))
 
 
 def _itself(outcome: Resumed) -> Continuation | None:
@@ -58,7 +98,7 @@ def _itself(outcome: Resumed) -> Continuation | None:
 
 def _sequence(outcome: Resumed) -> Continuation | None:
     before = _written(alone(outcome.planned.schedule))
-    cut = _cut(outcome)
+    cut = kept(outcome)
     fall = _fall(outcome, cut)
     if before is None or fall is None:
         return None
@@ -76,7 +116,7 @@ def _bare(entry: Mapping[str, Any], lr: float) -> dict[str, Any]:
     return kept
 
 
-def _cut(outcome: Resumed) -> int:
+def kept(outcome: Resumed) -> int:
     """How many ticks stay as planned: those that are over, and the next one, whose rate the optimizer has already."""
     at = outcome.checkpoint.at
     return at + 1 if at < len(outcome.planned) and at + 1 < outcome.checkpoint.total else at
@@ -105,18 +145,36 @@ def _simulated(outcome: Resumed, spec: Mapping[str, Any], words: str) -> Continu
 
 def _smooth(outcome: Resumed, trace: Trace) -> bool:
     """Whether a trace has the planned rates up to the checkpoint, goes on from them, and ends no higher."""
-    at, cut = outcome.checkpoint.at, _cut(outcome)
-    planned, schedule = alone(outcome.planned.schedule), trace.schedule
-    ticks = np.unique(np.linspace(0, cut - 1, LOOKS).round().astype(np.int64))
-    peak = extremes(schedule, 0, len(trace)).peak
-    if not np.allclose(schedule(ticks), planned(ticks), rtol=0, atol=1e-9 * peak):
+    if not _prefixed(outcome, trace):
         return False
+    at, cut = outcome.checkpoint.at, kept(outcome)
+    planned, schedule = alone(outcome.planned.schedule), trace.schedule
+    peak = extremes(schedule, 0, len(trace)).peak
     near = schedule(np.arange(max(at - 3, 0), min(cut + 4, len(trace))))
     own = planned(np.arange(max(at - 3, 0), cut))
     ordinary = max(float(np.abs(np.diff(rates)).max(initial=0.0)) for rates in (own, near[len(own) :]))
     join = abs(float(schedule(cut)) - float(schedule(cut - 1)))
     end = float(planned(len(outcome.planned) - 1))
     return join <= 2 * ordinary + 1e-6 * peak and float(schedule(len(trace) - 1)) <= end + 0.05 * peak
+
+
+def _as_ever(outcome: Resumed, trace: Trace) -> bool:
+    """Whether a trace does what the old scheduler does past its end, with the restarts or cycles that it has."""
+    ticks = np.unique(np.linspace(0, len(trace) - 1, LOOKS).round().astype(np.int64))
+    if outcome.ran.last_tick is not None and outcome.ran.last_tick < len(trace):
+        return False
+    try:
+        return bool(np.allclose(trace.schedule(ticks), outcome.ran(ticks), rtol=1e-9, atol=0))
+    except SpecError:  # an expression may be refused past its run
+        return False
+
+
+def _prefixed(outcome: Resumed, trace: Trace) -> bool:
+    """Whether a trace has the planned rates up to the checkpoint."""
+    cut, planned = kept(outcome), alone(outcome.planned.schedule)
+    ticks = np.unique(np.linspace(0, cut - 1, LOOKS).round().astype(np.int64))
+    peak = extremes(trace.schedule, 0, len(trace)).peak
+    return bool(np.allclose(trace.schedule(ticks), planned(ticks), rtol=0, atol=1e-9 * peak))
 
 
 def _fall(outcome: Resumed, cut: int) -> tuple[list[dict[str, Any]], str] | None:
@@ -157,7 +215,7 @@ def _family(core: Schedule, kind: str) -> str:
 
 def _shape(core: Schedule, kind: str, start: float, end: float) -> dict[str, Any]:
     """The kind of a fall between two rates, as the plan has it where that is a line or a power; else a cosine."""
-    floor = float(f"{end:.12g}")
+    floor = float(f"{end:.9g}")
     family = _family(core, kind)
     if family == "linear":
         return {"kind": "linear", **({"end_factor": end / start} if end else {})}

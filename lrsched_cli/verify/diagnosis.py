@@ -66,6 +66,11 @@ def _span(evidence: Evidence) -> str:
 
 def _agreeing(evidence: Evidence, setting: Setting) -> Diagnosis:
     if evidence.levels(evidence.plan) < 2:
+        planned = evidence.planned
+        looks = planned.rates(np.linspace(0, planned.total - 1, 257).astype(np.int64))
+        if np.ptp(looks) <= 2 * float(evidence.tolerance.max()) and _covers(evidence):
+            said = "cannot tell: every rate agrees, but the plan is constant, so a wrong loop looks the same"
+            return _unclear(said)
         said = f"cannot tell: every rate agrees, but the plan is constant over {setting.tick}s {_span(evidence)}"
         return _unclear(f"{said}, so a wrong loop looks the same", "audit a log of more of the run")
     part = (
@@ -182,6 +187,9 @@ def _scaled(evidence: Evidence, search: Search, setting: Setting) -> Diagnosis |
     )
     length = evidence.planned.schedule.length
     cause = causes.of_pace(factor, pace.smooth, setting, None if length is None else evidence.planned.total)
+    if pace.smooth and length is None and max(factor.numerator, factor.denominator) > 64:
+        # A schedule without a length that is as if stretched by any number has another parameter.
+        return Diagnosis("different", cause, cost=cost)
     return Diagnosis("scaled", cause, factor=float(factor), cost=cost)
 
 
@@ -195,7 +203,7 @@ def _other_rate(search: Search) -> Diagnosis | None:
     if plus:
         said = f"the shape is the plan's, with a peak of {factor * peak + plus:.6g} where {peak:.6g} was planned"
     else:
-        said = f"every rate is {factor:.6g} times the planned one: the shape is the plan's, the base rate is not"
+        said = f"every rate is {factor:.4g} times the planned one: the shape is the plan's, the base rate is not"
     return Diagnosis(
         "different", Cause(said, "compare the optimizer's lr with the plan's"), cost=1.4 if round_number else 2.4
     )
@@ -228,15 +236,15 @@ def _resumed(evidence: Evidence, search: Search, setting: Setting) -> Diagnosis 
         )
     first = pieces[1]
     before, after = evidence.rates[first.place - 1], evidence.rates[first.place]
-    said = f"the rate jumps at {setting.tick} {_listed(ticks)} (first from {before:.6g} to {after:.6g}): "
+    leap = "" if abs(before - after) <= evidence.tolerance[first.place] else f" (from {before:.6g} to {after:.6g})"
+    said = f"the schedule leaves its course at {setting.tick} {_listed(ticks)}{leap}: "
     fresh = [_is_fresh(evidence, piece) for piece in pieces[1:]]
     if all(fresh):
-        said += "the schedule starts again there, as with a fresh scheduler after a resume"
+        said += "it starts again there, as with a fresh scheduler after a resume"
         return Diagnosis("jump", Cause(said, "save the scheduler's state_dict and load it when the run is resumed"))
     moved = int(first.shift - pieces[0].shift)
-    said += (
-        f"from there on it is {abs(moved):,} {setting.tick}s {'ahead' if moved > 0 else 'behind'}, as after a resume"
-    )
+    count = f"{abs(moved):,} {setting.tick}{'s' if abs(moved) > 1 else ''}"
+    said += f"from there on it is {count} {'ahead' if moved > 0 else 'behind'}, as after a resume"
     return Diagnosis("jump", Cause(said, "compare last_epoch of the resumed scheduler with the updates that were made"))
 
 
@@ -246,8 +254,8 @@ def _is_fresh(evidence: Evidence, piece: Piece) -> bool:
 
 def _credible(evidence: Evidence, piece: Piece) -> bool:
     """Whether a stretch shows that it is the plan at another tick, and not just a rate that the plan has too."""
-    rates = evidence.rates[piece.place :]
-    return _is_fresh(evidence, piece) or evidence.levels(rates) > THIN
+    ahead = slice(piece.place, piece.place + 400)
+    return _is_fresh(evidence, piece) or evidence.levels(evidence.rates, ahead) > THIN
 
 
 def _listed(values: list[int]) -> str:
@@ -260,7 +268,8 @@ def _jump(evidence: Evidence, setting: Setting) -> Diagnosis | None:
     first, last = evidence.first_off, int(np.flatnonzero(evidence.off)[-1])
     assert first is not None
     for place, onto in ((first, False), (last + 1, True)):
-        if ENOUGH <= place <= len(evidence) - ENOUGH and _leaps(evidence, place):
+        stays = evidence.off[place - STAYS : place] if onto else evidence.off[place : place + STAYS]
+        if ENOUGH <= place <= len(evidence) - ENOUGH and stays.all() and _leaps(evidence, place):
             tick = int(evidence.planned.ticks(evidence.at[place : place + 1])[0])
             before, after = evidence.rates[place - 1 : place + 1]
             said = f"the rate jumps at {setting.tick} {tick:,} from {before:.6g} to {after:.6g}"

@@ -19,8 +19,12 @@ from lrsched_cli.verify.resolved import digest_of
 SAME = 1e-9
 #: And the part that shows a change of the plan, which is too small to matter.
 ROUNDING = 1e-12
+#: Changes that are nearer, as a part of the larger one, are as large.
+TIE = 1e-6
 #: What adding up so many numbers may be off, as a part of the largest.
 ADDING = 1e-15
+#: What tells the parameter lr from the rate.
+BASE = "base "
 #: A file that says it knows more ticks one by one was not written by us: it is read at the ends of its rows.
 MOST_TICKS = 20 * LOOKED_AT
 
@@ -56,6 +60,7 @@ def change(section: Section, trace: Trace, now: Recording | None = None) -> Chan
     if old.interval == now.interval:
         found = _values(old, trace)
         if found is not None and not found.small:
+            parts = [part for part in parts if not f"{BASE}{found.told}".startswith(f"{part} ")]  # it is the same
             return Change("error", "; ".join([found.told, *parts]), found.tick)
         if _run(old) == _run(now):
             return _of_the_plan(old, found, parts) if rewritten else None
@@ -88,7 +93,7 @@ def _rewritten(old: Sequence[str], now: Sequence[str]) -> list[str]:
     told = []
     for line, other in zip(old, now, strict=True):
         before, after = dict(_PAIR.findall(line)), dict(_PAIR.findall(other))
-        told += [f"{name} was {before[name]} and is {after[name]}" for name in before
+        told += [f"{BASE if name == 'lr' else ''}{name} was {before[name]} and is {after[name]}" for name in before
                  if name in after and before[name] != after[name]]  # fmt: skip
     return told if len(told) <= 4 else [*told[:4], f"{len(told) - 4} more"]
 
@@ -134,18 +139,31 @@ def _told(
     at = int(np.flatnonzero(wrong.any(axis=0))[0])
     column = int(np.flatnonzero(wrong[:, at])[0])
     tick = int(ticks[at])
-    with np.errstate(all="ignore"):
-        parts = np.where(wrong, np.abs(now - then) / np.abs(then), 0.0)
-    parts[np.isnan(parts)] = np.inf
-    largest = np.unravel_index(int(parts.argmax()), parts.shape)
     before, after = _apart(float(then[column, at]), float(now[column, at]))
     told = f"{old.columns[column]} was {before} and is {after} at tick {tick}"
     if at and ticks[at - 1] < tick - 1 and not small:
         told += f" (the first of those recorded; tick {ticks[at - 1]} agrees)"
-    told += f", largest relative change {_share(float(parts[largest]))} at tick {ticks[largest[1]]}"
+    size, largest = _largest(then, now, wrong)
+    told += f", largest relative change {size} {'there' if largest == at else f'at tick {ticks[largest]}'}"
     if len(ticks) < min(old.total, int(ticks[-1]) + 1):
-        told += " of those recorded"
+        told += " of those recorded" if largest != at else ", of those recorded"
     return _Difference(tick, told, small)
+
+
+def _largest(then: Array, now: Array, wrong: npt.NDArray[np.bool_]) -> tuple[str, int]:
+    """The largest change as a part of the old value, and where in the ticks it is: first, but for rounding."""
+    with np.errstate(all="ignore"):
+        parts = np.where(wrong, np.abs(now - then) / np.abs(then), 0.0)
+    parts[np.isnan(parts)] = np.inf
+    at = int(np.flatnonzero((parts >= parts.max() * (1 - TIE)).any(axis=0))[0])
+    column = int(parts[:, at].argmax())
+    before, after = float(then[column, at]), float(now[column, at])
+    if not np.isfinite(parts[column, at]):
+        return f"from {before:.6g} to {after:.6g}", at
+    percent = 100 * (after - before) / abs(before)
+    plain = 1e-7 <= abs(percent) < 1e7
+    written = np.format_float_positional(percent, 3, fractional=False, trim="-", sign=True) if plain else None
+    return f"{written or f'{percent:+.3g}'}%", at
 
 
 def _sums(old: Recording, table: Array, peaks: Array) -> _Difference | None:

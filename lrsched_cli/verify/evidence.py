@@ -126,7 +126,7 @@ class Evidence:
     @cached_property
     def off(self) -> npt.NDArray[np.bool_]:
         """Where the log differs from the plan."""
-        return np.asarray(self.apart > self.tolerance)
+        return np.asarray(~(self.apart <= self.tolerance))
 
     @cached_property
     def first_off(self) -> int | None:
@@ -146,13 +146,18 @@ class Evidence:
         """Whether some rates are those of the log, at all places or at some."""
         return bool((np.abs(self.rates[places] - rates) <= self.tolerance[places]).all())
 
-    def levels(self, rates: Array) -> int:
-        """How many different rates there are among some, as far as the tolerance tells them apart; 12 at most."""
-        values = np.unique(rates[self.sample]) if len(rates) == len(self) else np.unique(rates)
-        if len(values) < 2:
-            return len(values)
-        apart = np.diff(values) > 2 * float(self.tolerance.max(initial=0.0))
-        return int(min(apart.sum() + 1, TELLING))
+    def levels(self, rates: Array, places: Whole | slice | None = None) -> int:
+        """How many different rates there are among those of some places, as far as the log tells; 12 at most."""
+        looked = self.sample if places is None else places
+        values, near = rates[looked], self.tolerance[looked]
+        order = np.argsort(values)
+        count, last = 0, -np.inf
+        for value, apart in zip(values[order].tolist(), near[order].tolist(), strict=True):
+            if value - apart > last:
+                count, last = count + 1, value + apart
+                if count == TELLING:
+                    break
+        return count
 
 
 def evidence_of(series: Series, planned: Planned) -> tuple[Evidence, int]:

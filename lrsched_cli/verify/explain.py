@@ -104,12 +104,13 @@ class Search:
         if found is not None:
             return found
         probes = probes[e.at[probes] > 0]
-        row, low, high = self._backwards.find(e.rates[probes], e.tolerance[probes])
-        at = e.at[probes][row].astype(np.float64)
-        for region in regions(row, np.maximum(low, 0) / (at + 1), (high + 1) / at, float(unit)):
-            found = self._first_fit(_simple(region), CANDIDATES) or self._stretched(region)
-            if found is not None:
-                return found
+        for between in (False, True):
+            row, low, high = self._backwards.find(e.rates[probes], e.tolerance[probes], between=between)
+            at = e.at[probes][row].astype(np.float64)
+            for region in regions(row, np.maximum(low, 0) / (at + 1), (high + 1) / at, float(unit)):
+                found = self._first_fit(_simple(region), CANDIDATES) or self._stretched(region)
+                if found is not None:
+                    return found
         return None
 
     def _first_fit(self, paces: Sequence[Fraction], most: int) -> Pace | None:
@@ -170,7 +171,9 @@ class Search:
         factor, plus = np.polyfit(plan, rates, 1) if len(plan) > 1 else (0.0, 0.0)
         near = 4 * float(e.tolerance.max())
         only = float(rates @ plan / (plan @ plan))
-        for times, more in ((only, 0.0), (float(factor), float(plus))):
+        # A round number first: a log that keeps few digits tells the factor to as few.
+        plain = (float(f"{only:.1e}"), 1 / float(f"{1 / only:.1e}")) if only > 0 else ()
+        for times, more in (*((number, 0.0) for number in plain), (only, 0.0), (float(factor), float(plus))):
             slack = near * (more != 0)
             if times <= 0 or (np.abs(rates - (times * plan + more)) > e.tolerance[e.sample] + slack).any():
                 continue

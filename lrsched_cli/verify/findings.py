@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 #: From the worst to what is only worth knowing; notes alone leave the exit code at 0.
 SEVERITIES = ("error", "warning", "note")
@@ -33,3 +34,17 @@ class Finding:
     epoch: int | None = None
     file: str | None = None
     line: int | None = None
+
+
+class Silenced(NamedTuple):
+    """A finding that its entry says to ignore, and the reason that it gives; empty where it gives none."""
+
+    finding: Finding
+    reason: str
+
+
+class Judged(NamedTuple):
+    """What is told of some entries, and what they say to ignore."""
+
+    found: list[Finding]
+    silenced: list[Silenced]

@@ -37,11 +37,11 @@ class Backwards:
         self.exact = planned.total <= EVERY * COLUMNS or len(ticks) == planned.total
         self.slack = 0.0 if self.exact else OFF * planned.peak
 
-    def find(self, rates: Array, tolerance: Array) -> Places:
-        """Where the plan has each of some rates."""
+    def find(self, rates: Array, tolerance: Array, *, between: bool = False) -> Places:
+        """Where the plan has each of some rates; with ``between`` from one tick to the next too."""
         rows, lows, highs = [], [], []
         for row, (rate, near) in enumerate(zip(rates.tolist(), tolerance.tolist(), strict=True)):
-            low, high = self._one(rate, near + self.slack)
+            low, high = self._one(rate, near + self.slack, between)
             if 0 < len(low) <= MOST_PLACES:
                 rows.append(np.full(len(low), row))
                 lows.append(low)
@@ -51,8 +51,8 @@ class Backwards:
             return Places(np.empty(0, dtype=np.int64), none, none)
         return Places(np.concatenate(rows), np.concatenate(lows), np.concatenate(highs))
 
-    def _one(self, rate: float, near: float) -> tuple[Array, Array]:
-        if self.exact:
+    def _one(self, rate: float, near: float, between: bool) -> tuple[Array, Array]:
+        if self.exact and not between:
             hit = np.flatnonzero(np.abs(self.rates - rate) <= near)
             if not len(hit):
                 return self.ticks[:0], self.ticks[:0]

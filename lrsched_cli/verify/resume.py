@@ -37,6 +37,7 @@ from lrsched_cli.schedules.stepping import Every, Stepped
 from lrsched_cli.trace import Trace
 from lrsched_cli.verify.extended import Change, extended
 from lrsched_cli.verify.namesakes import alone, namesake
+from lrsched_cli.verify.resume_verdict import Verdict, judged
 from lrsched_cli.verify.resumed import Followed, advanced, constructed, constructed_at, refuse_last_epoch
 
 MODES = ("state-dict", "rebuild", "last-epoch")
@@ -149,15 +150,25 @@ class Resumed:
                 return Jump(tick, before, after)
         return None
 
+    @cached_property
+    def verdict(self) -> Verdict:
+        """What it comes to, in a word."""
+        return judged(self)
+
     @property
     def stops(self) -> str | None:
-        """Why training stops before the new total, if the scheduler raises."""
-        if len(self.resumed) >= self.checkpoint.total:
-            return None
-        tail = self.resumed.schedule.inner[-1]
+        """Why training stops before the new total, or right after its last update, if the scheduler raises."""
+        tail, ticks = self.resumed.schedule.inner[-1], len(self.resumed)
         failure = getattr(tail.body if isinstance(tail, Stepped) else tail, "failure", None)
-        reason = "it is not defined further" if failure is None else failure.reason
-        return f"{self.scheduler} raises at tick {len(self.resumed)}: {reason}"
+        if ticks < self.checkpoint.total:
+            reason = "it is not defined further" if failure is None else failure.reason
+            return f"{self.scheduler} raises at tick {ticks}: {reason}"
+        if failure is None or self.resumed.schedule.last_tick != ticks - 1:
+            return None
+        # The step after the last update is to a tick that training does not need, but that step() refuses.
+        ahead = ", as its clock is one ahead" if self.checkpoint.mode == "last-epoch" else ""
+        said = f' ("Tried to step {ticks + 1} times")' if self.scheduler == "torch.OneCycleLR" else ""
+        return f"{self.scheduler} raises at the last scheduler.step(){ahead}: {failure.reason}{said}"
 
 
 def _defined(schedule: Schedule, tick: int) -> bool:

@@ -70,6 +70,17 @@ def snapshot(plan: Plan) -> Iterator[Fault]:
     yield from ()
 
 
+@rule("unused-ignore", "note", "an ignore that silences nothing", shape=False)
+def unused_ignore(plan: Plan) -> Iterator[Fault]:
+    """An entry says to ignore a rule that finds nothing in it, as ruff's RUF100 tells of a noqa.
+
+    Left there, it hides the fault on the day that it comes.
+
+    Leave it out. (One that all entries have from the file's defaults is not told.)
+    """
+    yield from ()  # told where the other findings are known
+
+
 def rules() -> dict[str, Rule]:
     """Every rule by its code."""
     for module in MODULES:

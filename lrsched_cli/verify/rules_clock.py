@@ -49,7 +49,7 @@ def warmup_too_long(plan: Plan) -> Iterator[Fault]:
         yield Fault(
             f"the warm-up takes {plan.ticks(rise.end)} and the run has {plan.total:,}: "
             f"it ends at {number(reached)}{share}",
-            "give the warm-up as a share of the run, such as 5%, or shorten it",
+            "give the warm-up as a share of the run, such as 5%, or shorten it" if plan.ours else "shorten the warm-up",
             tick,
             rise.key,
         )
@@ -112,10 +112,14 @@ def never_fires(plan: Plan) -> Iterator[Fault]:
             what = {"part": "the next part", "swa": "the averaging of weights"}.get(label, f"the {label}")
             yield Fault(
                 f"{what} begins at tick {tick:,}, and the run ends after {plan.ticks(plan.total)}",
-                "give it as a share of the run, such as 80%",
+                _sooner(plan, "80%"),
                 None,
                 {"part": "sequence", "swa": "swa"}.get(label),
             )
+
+
+def _sooner(plan: Plan, share: str) -> str:
+    return f"give it as a share of the run, such as {share}" if plan.ours else "bring it inside the run"
 
 
 def _unreached(plan: Plan, part: Part, key: str, ticks: list[float]) -> Iterator[Fault]:
@@ -129,7 +133,7 @@ def _unreached(plan: Plan, part: Part, key: str, ticks: list[float]) -> Iterator
     yield Fault(
         f"{key}: {listed} {'is' if len(late) == 1 else 'are'} not reached; the last tick is {end - 1:,}, "
         f"and {len(ticks) - len(late)} of {len(ticks)} drops happen",
-        "leave out what is not reached, or give it as a share of the run, such as 50%",
+        f"leave out what is not reached, or {_sooner(plan, '50%')}",
         None,
         key,
         "note" if at_end else None,
@@ -147,7 +151,7 @@ def _unstepped(plan: Plan, part: Part) -> Iterator[Fault]:
         if ticks >= span and factor != 1:
             yield Fault(
                 f"{key} is {plan.ticks(ticks)} and there are {span:,.0f} of them: the rate never drops",
-                "give it as a share of the run, such as 30%",
+                _sooner(plan, "30%"),
                 None,
                 key,
             )
@@ -213,10 +217,14 @@ def _short(plan: Plan, part: Part) -> Fault | None:
             continue  # the length only sets a pace, or says nothing of the rate
         known = "" if per_epoch is None else f", {percent(ticks / per_epoch)} of an epoch"
         share = percent(ticks / plan.total)
-        unit = f"write {key} with its unit, {ticks:.0f}ep" if per_epoch else f"give {key} in steps"
+        advice = f"write {key} with its unit, {ticks:.0f}ep" if per_epoch else f"give {key} in steps"
+        if plan.ours:
+            advice += ", or as a share of the run"
+        elif per_epoch:
+            advice = f"give {key} in steps, {ticks * per_epoch:,.0f} for {ticks:,.0f} epochs"
         return Fault(
             f"{key} {ticks:,.0f} counts steps here, {share} of {plan.total:,}{known}: it looks like epochs",
-            f"{unit}, or as a share of the run",
+            advice,
             int(part.start + ticks),
             key,
         )
@@ -244,7 +252,8 @@ def _far(plan: Plan, part: Part) -> Fault | None:
         return Fault(
             f"{length} counts epochs here, {ticks / plan.total:,.0f} times the run's {plan.total:,}: "
             "it looks like steps",
-            "tick by step (interval: step, with the steps per epoch), or give it in epochs",
+            "give it in epochs, or "
+            + ("tick by step (interval: step)" if plan.ours else "step the scheduler after every update"),
             None,
             key,
         )

@@ -27,6 +27,8 @@ CYCLES = (
     "T_0", "first_cycle_steps", "first_decay_steps", "cycle_size", "period", "lr_period_updates", "step_size_up",
 )  # fmt: skip
 STAIRS = ("step_size", "decay_t", "lr_deacy_period")
+#: The parameters that are formulas of the rate.
+FORMULAS = ("lr_lambda", "expr")
 DROPS = ("milestones", "boundaries", "boundaries_and_scales", "decay_t", "step")
 
 #: Kinds whose rates are meant to jump, or to hold a level, by the class's own name.
@@ -132,6 +134,13 @@ class Part:
     def key(self) -> str | None:
         """The parameter that says how long it is, or a cycle of it."""
         return next((name for name, _ in self.named((*ENDS, *CYCLES, *STAIRS))), None)
+
+
+def formula_of(part: Part) -> str | None:
+    """The parameter that is the formula of a part's rates; ``kind`` of a team's own code, None of any other."""
+    if part.kind.startswith("python:"):
+        return "kind"
+    return next((name for name in FORMULAS if getattr(part.schedule, name, None) is not None), None)
 
 
 def _first(item: Any) -> float | None:

@@ -60,10 +60,12 @@ class Plan:
     groups: the schedules of all groups by name; empty without any.
     clock: the run's clock.
     total, end: the ticks of the run, and those of them at which the rate is defined.
+    advice: what to do about a launch that calls ``step()`` otherwise than planned; None for the plan itself.
     """
 
-    def __init__(self, entry: Entry, trace: Trace) -> None:
+    def __init__(self, entry: Entry, trace: Trace, advice: str | None = None) -> None:
         self.entry = entry
+        self.advice = advice
         self.name = trace.name
         self.schedule: Schedule = trace.schedule
         self.groups: Mapping[str, Schedule] = trace.schedule.groups
@@ -122,6 +124,11 @@ class Plan:
     @property
     def parts(self) -> list[Part]:
         return self.anatomy.parts
+
+    @cached_property
+    def ours(self) -> bool:
+        """Whether all of it is of our own kinds, whose users write YAML, and none of a library's or a team's code."""
+        return not any("." in part.kind or ":" in part.kind for part in self.parts)
 
     def ends(self) -> list[tuple[Part, int]]:
         """The parts that the run outlasts or ends in, and the ticks of the run at which each is over."""

@@ -10,7 +10,9 @@ import numpy as np
 from lrsched_cli.curve import COLUMNS, extremes, reduce
 from lrsched_cli.errors import SpecError
 from lrsched_cli.schedules.base import Schedule
+from lrsched_cli.schedules.parameters import params_of
 from lrsched_cli.verify.rules import rule
+from lrsched_cli.verify.rules_parts import formula_of
 from lrsched_cli.verify.rules_plan import NOTHING, SAME, WRONG_RATE, Fault, Plan, first_tick, number
 
 #: Libraries whose schedulers lag a step behind: their first two updates have the first rate.
@@ -73,9 +75,10 @@ def _first_wrong(plan: Plan, schedule: Schedule, where: str) -> Fault | None:
         lowest = float(np.nanmin(rates, initial=np.inf, where=np.isfinite(rates)))
     kind = "is not a number" if np.isnan(rate) else "is infinite" if np.isinf(rate) else f"is {number(rate)}"
     further = f", and falls to {number(lowest)}" if np.isfinite(rate) and lowest < rate else ""
+    clamped = "add clamp: {min_lr: 0}" if plan.ours else "keep the rate at 0 or above"
     return Fault(
         f"the rate{where} {kind} at tick {high:,}{further}",
-        "make the schedule as long as the run, or add clamp: {min_lr: 0}",
+        f"make the schedule as long as the run, or {clamped}",
         high,
     )
 
@@ -162,9 +165,19 @@ def first_update_zero(plan: Plan) -> Iterator[Fault]:
     warm = bool(plan.anatomy.rises)
     yield Fault(
         f"{first} {'has' if leading == 1 else 'have'} a rate of 0{', where the warm-up starts' if warm else ''}",
-        "normal; warmup: {for: ..., first: 1} or a start_factor above 0 would use it",
+        _using_it(plan),
         0,
     )
+
+
+def _using_it(plan: Plan) -> str:
+    """How an update at 0 could be used, in the words of whoever wrote the schedule."""
+    of_kind = any("warmup" in params_of(type(part.schedule)) for part in plan.parts)  # the kind's own, as wsd's
+    if any(rise.key == "warmup" for rise in plan.anatomy.rises) and not of_kind:
+        return "normal; warmup: {for: ..., first: 1} or a start_factor above 0 would use it"
+    if any(formula_of(part) for part in plan.parts):
+        return "normal; t + 1 in place of t would use it"
+    return "normal; a warm-up that starts above 0 would use it"
 
 
 @rule("rate-overwritten", "warning", "a learning rate that CyclicLR or OneCycleLR ignores", shape=False)

@@ -8,7 +8,6 @@ plan changed and all of these agree, that is a warning.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,15 +17,13 @@ import numpy as np
 from lrsched_cli.book import Entry, read_book
 from lrsched_cli.errors import SpecError
 from lrsched_cli.files import write_whole
-from lrsched_cli.targets import SUFFIXES
 from lrsched_cli.trace import Trace
 from lrsched_cli.verify.difference import Change, change
 from lrsched_cli.verify.findings import Finding
 from lrsched_cli.verify.lrsnap import Section, read, section_of, whole_text
+from lrsched_cli.verify.place import files_in, key_of, seen
 from lrsched_cli.verify.recording import recorded
 
-#: Where ``lrsched snapshot`` writes and ``lrsched check`` looks.
-DEFAULT_SNAPSHOT = Path("schedules.lrsnap")
 CODE = "snapshot"
 ADVICE = "Undo it, or let lrsched snapshot record it."
 
@@ -39,13 +36,6 @@ class Written:
     new: list[str] = field(default_factory=list)
     changed: dict[str, Change] = field(default_factory=dict)
     gone: list[str] = field(default_factory=list)
-
-
-def key_of(entry: Entry, path: Path) -> str:
-    """What a snapshot calls an entry: ``FILE:NAME``, the file as seen from the snapshot's folder, or its word."""
-    if entry.place.file is None:
-        return entry.name
-    return f"{_seen(entry.place.file, path)}:{entry.place.name or entry.name}"
 
 
 def write(entries: Sequence[Entry], path: Path, traces: Sequence[Trace] | None = None) -> Written:
@@ -78,10 +68,11 @@ def write(entries: Sequence[Entry], path: Path, traces: Sequence[Trace] | None =
     return Written(len(sections), new, changed, gone)
 
 
-def compare(entries: Sequence[Entry], path: Path, traces: Sequence[Trace] | None = None) -> list[Finding]:
+def compare(entries: Sequence[Entry], path: Path, traces: Sequence[Trace | None] | None = None) -> list[Finding]:
     """What differs from the snapshot, in the order of the entries; entries that came or went are findings too.
 
     An entry of a file of which nothing is recorded is a note, and one of no file (a kind, a ``python:`` word) is none.
+    ``traces`` are those of the entries, where the caller has them; they may end before the run does.
     Raises ``SpecError`` where the file is damaged.
     """
     sections = read(path)
@@ -92,7 +83,7 @@ def compare(entries: Sequence[Entry], path: Path, traces: Sequence[Trace] | None
         if key in sections:
             findings += _compared(entry, trace, sections[key], path)
         elif entry.place.file is not None:
-            known = any(other.startswith(f"{_seen(entry.place.file, path)}:") for other in sections)
+            known = any(other.startswith(f"{seen(entry.place.file, path)}:") for other in sections)
             told = f"is not in {path}"
             findings.append(_finding(entry, "error" if known else "note", told, "Let lrsched snapshot record it."))
     for key in _gone(entries, sections, path):
@@ -104,7 +95,9 @@ def compare(entries: Sequence[Entry], path: Path, traces: Sequence[Trace] | None
 
 def _compared(entry: Entry, trace: Trace | None, section: Section, path: Path) -> list[Finding]:
     try:
-        trace = entry.trace() if trace is None else trace
+        if trace is None:
+            trace = entry.trace()
+        trace.schedule.require(len(trace) - 1)
         found = change(section, trace)
     except SpecError as error:  # it could be simulated when it was recorded
         return [_finding(entry, "error", f"was recorded in {path}, and fails now: {error}", ADVICE)]
@@ -130,13 +123,6 @@ def _name(entry: Entry) -> str:
     return entry.place.name or entry.name
 
 
-def _seen(file: str, path: Path) -> str:
-    """A file's path as seen from the folder of the snapshot; what is no file (stdin, an example) by its name."""
-    if not Path(file).exists():
-        return file
-    return Path(os.path.relpath(os.path.abspath(file), os.path.abspath(path.parent))).as_posix()
-
-
 def _gone(entries: Sequence[Entry], sections: dict[str, Section], path: Path) -> list[str]:
     """The recorded entries that the files do not have any more: those of the entries, and those that are deleted."""
     found = []
@@ -147,12 +133,11 @@ def _gone(entries: Sequence[Entry], sections: dict[str, Section], path: Path) ->
             names = set(read_book(Path(file)))
         except SpecError:  # it is read as something that its keys do not tell
             names = {_name(entry) for entry in entries if entry.place.file == file}
-        start = f"{_seen(file, path)}:"
+        start = f"{seen(file, path)}:"
         found += [key for key in sections if key.startswith(start) and key[len(start) :] not in names]
     for key in sections:
-        files = [key[:i] for i, character in enumerate(key) if character == ":" and key[:i].endswith(SUFFIXES)]
-        deleted = files and not key.startswith("python:") and not any((path.parent / file).exists() for file in files)
-        if deleted and key not in found:
+        files = files_in(key)
+        if files and key not in found and not any((path.parent / file).exists() for file in files):
             found.append(key)
     return found
 

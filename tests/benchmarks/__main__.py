@@ -21,6 +21,7 @@ SECTIONS = {
     "text": "text",
     "train": "train",
     "integration": "integration",
+    "logs": "logs",
 }
 
 

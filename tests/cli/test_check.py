@@ -47,19 +47,23 @@ def test_a_fault_is_told_like_a_compiler_does(run: Any, plan: Path) -> None:
     result = run("check")
     assert result.code == 1
     assert result.out == (
-        f"schedules.yaml:4: warning[goes-dead] dead: {DEAD} (epoch 5)\n"
+        f"schedules.yaml:4: warning[goes-dead] dead: {DEAD}\n"
         "    Make total_iters as long as the run, 20 epochs.\n"
         "schedules.yaml:6: note[first-update-zero] warm: "
-        "the whole first epoch has a rate of 0, where the warm-up starts (tick 0)\n"
+        "the whole first epoch has a rate of 0, where the warm-up starts\n"
         "    Normal; warmup: {for: ..., first: 1} or a start_factor above 0 would use it.\n"
     )
-    assert result.err == "3 schedules: 1 warning, 1 note\n"
+    assert result.err == "3 schedules in schedules.yaml: 1 warning, 1 note\n"
 
 
 def test_exit_codes(run: Any, plan: Path) -> None:
-    assert run("check", "schedules.yaml:fine") == (0, "", "1 schedule, nothing found\n")
+    assert run("check", "schedules.yaml:fine") == (0, "", "1 schedule in schedules.yaml, nothing found\n")
     assert run("check", "schedules.yaml:warm").code == 0, "notes alone"
-    assert run("check", "schedules.yaml:dead", "--ignore", "goes-dead") == (0, "", "1 schedule, nothing found\n")
+    assert run("check", "schedules.yaml:dead", "--ignore", "goes-dead") == (
+        0,
+        "",
+        "1 schedule in schedules.yaml, nothing found\n",
+    )
     assert run("check", "dead", "-q").err == ""
     assert run("check", "torch.OneCycleLR", "--max-lr", "0.1", "--total-steps", "10", "--steps", "20").code == 1
     assert run("check", "cosine", "--warmup", "5", "--steps", "5").code == 1
@@ -68,7 +72,7 @@ def test_exit_codes(run: Any, plan: Path) -> None:
 def test_a_kind_and_the_options_of_the_run(run: Any) -> None:
     result = run("check", "torch.PolynomialLR", "--epochs", "20")
     assert (result.code, result.out.splitlines()[0]) == (
-        1, f"warning[goes-dead] torch.PolynomialLR: {DEAD} (epoch 5)")  # fmt: skip
+        1, f"warning[goes-dead] torch.PolynomialLR: {DEAD}")  # fmt: skip
     assert run("check", "torch.PolynomialLR", "--epochs", "20", "--total-iters", "20").code == 0
     assert run("check", "torch.PolynomialLR", "--epochs", "5").code == 0
 
@@ -98,6 +102,10 @@ def test_set_changes_what_is_judged(run: Any, plan: Path) -> None:
         ("--select ,", "--select names no rule; lrsched check --explain all lists every one"),
         ("--explain rate-jump", "unknown rule 'rate-jump' (did you mean rate-jumps?)"),
         ("--explain zzz", "unknown rule 'zzz'; lrsched check --explain all lists every one"),
+        ("--strict", "check has no option --strict"),
+        ("cosine --strict", "check has no option --strict"),
+        ("--formt json", "check has no option --formt (did you mean --format?)"),
+        ("cosine --eta-mn 1", "cosine has no option --eta-mn (did you mean --eta-min?)"),
         ("nosuch.yaml", "no such file: nosuch.yaml"),
         ("cosin", "no kind and no entry of schedules.yaml is called cosin (did you mean cosine?)"),
         ("-o nosuch/x.txt", "cannot write nosuch/x.txt: No such file or directory"),
@@ -152,7 +160,7 @@ def test_sarif_has_what_the_standard_requires(run: Any, plan: Path) -> None:
     dead, warm = only["results"]
     assert (dead["ruleId"], dead["ruleIndex"], dead["level"]) == ("goes-dead", 0, "warning")
     assert (warm["ruleIndex"], warm["level"]) == (1, "note")
-    assert dead["message"]["text"] == f"dead: {DEAD} (epoch 5). Make total_iters as long as the run, 20 epochs."
+    assert dead["message"]["text"] == f"dead: {DEAD}. Make total_iters as long as the run, 20 epochs."
     physical = dead["locations"][0]["physicalLocation"]
     assert physical == {"artifactLocation": {"uri": "schedules.yaml"}, "region": {"startLine": 4}}
     alone = json.loads(run("check", "torch.PolynomialLR", "--steps", "20", "--format", "sarif").out)
@@ -177,7 +185,7 @@ def test_github_annotations_survive_any_name(run: Any) -> None:
     said = {key: unescaped(value) for key, _, value in (part.partition("=") for part in properties.split(","))}
     assert command == "warning"
     assert said == {"file": "p.yaml", "line": "2", "title": f"goes-dead: {HOSTILE}"}
-    assert unescaped(data).startswith(f"{DEAD} (epoch 5)\nMake total_iters")
+    assert unescaped(data).startswith(f"{DEAD}\nMake total_iters")
     assert run("check", "p.yaml:nosuch", "--format", "github").code == 2
 
 
@@ -217,6 +225,55 @@ def test_output_goes_to_a_file(run: Any, plan: Path, format: str) -> None:
     assert run("check", "--format", format, "-o", "-").out == shown.out
 
 
+# What an entry says to ignore.
+
+SILENT = """\
+run: {epochs: 20}
+schedules:
+  dead:
+    kind: torch.PolynomialLR
+    ignore: {goes-dead: "the paper\'s own <table 3>"}
+  bare: {kind: torch.PolynomialLR, ignore: goes-dead}
+"""
+
+
+def test_what_is_silenced_leaves_a_trace(run: Any) -> None:
+    Path("schedules.yaml").write_text(SILENT)
+    assert run("check") == (0, "", "2 schedules in schedules.yaml, nothing found, 2 silenced\n")
+    assert run("check", "--format", "github").out == ""
+    document = json.loads(run("check", "--format", "json").out)
+    assert document["findings"] == []
+    dead, bare = document["ignored"]
+    assert list(dead) == [*KEYS, "reason"]
+    assert (dead["code"], dead["reason"], bare["reason"]) == ("goes-dead", "the paper's own <table 3>", None)
+    results = json.loads(run("check", "--format", "sarif").out)["runs"][0]["results"]
+    assert [result["suppressions"] for result in results] == [
+        [{"kind": "inSource", "justification": "the paper's own <table 3>"}],
+        [{"kind": "inSource"}],
+    ]
+    (suite,) = ElementTree.fromstring(run("check", "--format", "junit").out)
+    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("2", "0", "2")
+    skipped = suite[0].find("skipped")
+    assert skipped is not None
+    assert skipped.get("message") == "ignored: goes-dead: the paper's own <table 3>"
+
+
+def test_what_is_not_silenced_says_so_in_sarif(run: Any, plan: Path) -> None:
+    """SARIF 2.1.0, 3.27.23: either all results of a run have suppressions, or none."""
+    results = json.loads(run("check", "--format", "sarif").out)["runs"][0]["results"]
+    assert [result["suppressions"] for result in results] == [[], []]
+
+
+def test_a_changed_rate_can_be_ignored_too(run: Any, plan: Path) -> None:
+    assert run("snapshot", "schedules.yaml:fine").code == 0
+    plan.write_text(PLAN.replace("{kind: cosine}", "{kind: cosine, eta_min: 0.001}"))
+    assert run("check", "fine").code == 1
+    plan.write_text(PLAN.replace("{kind: cosine}", "{kind: cosine, eta_min: 0.001, ignore: {snapshot: on trial}}"))
+    again = run("check", "fine")
+    assert again.code == 0
+    assert "1 schedule in schedules.yaml, nothing found, 1 silenced" in again.err
+
+
 # Explanations and help.
 
 
@@ -225,6 +282,7 @@ def test_explain(run: Any) -> None:
     assert result.code == 0
     assert result.out.startswith("rate-jumps (warning): a jump where one part hands over to the next")
     assert "huggingface/pytorch-image-models#1242" in result.out
+    assert result.out.endswith("Where it is meant, the entry says so: ignore: {rate-jumps: the reason}\n")
     assert run("check", "--explain=rate-jumps", "schedules.yaml").out == result.out
     every = run("check", "--explain", "all")
     assert every.code == 0
@@ -237,7 +295,31 @@ def test_help(run: Any, plan: Path) -> None:
     assert result.code == 0
     for option in ("--format", "--select", "--ignore", "--explain", "--snapshot", "--update", "--steps"):
         assert option in result.out
+    assert "ignore: {CODE: reason}" in " ".join(result.out.split())
     assert "check" in run("--help").out
+
+
+def test_a_place_is_said_once(run: Any) -> None:
+    def told(*args: str) -> str:
+        return str(run("check", *args).out.splitlines()[0])
+
+    cosine = ("torch.CosineAnnealingLR", "--select", "rebounds", "--t-max", "1000")
+    assert told(*cosine, "--epochs", "15", "--steps-per-epoch", "100").endswith(
+        " at tick 1,499 (from tick 1001, epoch 10)"
+    )
+    assert told(*cosine, "--epochs", "1500").endswith(" at tick 1,499 (from epoch 1001)")
+    dead = ("torch.PolynomialLR", "--epochs", "20")
+    assert told(*dead) == f"warning[goes-dead] torch.PolynomialLR: {DEAD}"
+    assert told(*dead, "--steps-per-epoch", "2").endswith("for the last 35 steps of 40 (epoch 2)")
+    warm = ("timm.CosineLRScheduler", "--t-initial", "10", "--warmup-t", "3", "--select", "peak-never-reached")
+    assert told(*warm, "--steps", "10").endswith("that is asked for (tick 3)")
+
+
+def test_where_nothing_can_be_shown_check_is_named(run: Any) -> None:
+    line = ("torch.OneCycleLR", "--max-lr", "0.1", "--total-steps", "10", "--steps", "20")
+    said = "it has been stepped more than its total_steps, 10; lrsched check says what is wrong with it"
+    for verb in ("table", "plot"):
+        assert run(verb, *line).message().endswith(said)
 
 
 # A terminal, and none.
@@ -251,7 +333,7 @@ def test_a_terminal_gets_colours_and_whole_words(tmp_path: Path) -> None:
     plain = on_terminal("check", cwd=tmp_path, columns=60, NO_COLOR="1").out
     assert "\x1b" not in plain
     assert max(map(len, plain.splitlines())) <= 60
-    assert " ".join(plain.split()).startswith(f"schedules.yaml:4: warning[goes-dead] dead: {DEAD} (epoch 5) Make total")
+    assert " ".join(plain.split()).startswith(f"schedules.yaml:4: warning[goes-dead] dead: {DEAD} Make total")
     piped = spawn("check", cwd=tmp_path)
     assert piped.code == 1
     assert len(piped.out.splitlines()) == 4
@@ -262,7 +344,7 @@ def test_a_reader_that_stops_ends_it_quietly(tmp_path: Path) -> None:
     (tmp_path / "schedules.yaml").write_text(f"run: {{epochs: 20}}\nschedules:\n{entries}")
     result = spawn("check", cwd=tmp_path)
     assert (result.code, len(result.out.splitlines())) == (1, 4000)
-    assert result.err == "2000 schedules: 2000 warnings\n"
+    assert result.err == "2000 schedules in schedules.yaml: 2000 warnings\n"
 
 
 def test_standard_input(run: Any) -> None:

@@ -24,15 +24,16 @@ TOLD = """\
 transformers.cosine: resumed at step 50 of 100, to train 200 steps in all
 (state-dict)
 
+Verdict: jumps.
+The rate jumps at step 51: 0.5 -> 0.848 (+0.348, +69.6%).
+It ends at 6.168e-05 (step 199); the old run was to end at 0.0002467 (step
+99).
+
 It runs as a LambdaLR: its function is in the code, so that of the new run
 goes on at the old tick.
 The new run has num_training_steps 100 -> 200.
 The optimizer's state is loaded last: the first rate is the one of the
 checkpoint.
-
-The rate jumps at step 51: 0.5 -> 0.848 (+0.348, +69.6%).
-It ends at 6.168e-05 (step 199); the old run was to end at 0.0002467 (step
-99).
 
     step     planned      resumed       smooth
       47    0.547054     0.547054     0.547054
@@ -48,6 +49,51 @@ It ends at 6.168e-05 (step 199); the old run was to end at 0.0002467 (step
 
 To go on smoothly (a cosine down to the planned end):
 
+  run: {steps: 200}
+  schedules:
+    transformers.cosine-continued:
+      lr: 1
+      sequence:  # step 50 too is as planned: the checkpoint has its rate
+      - {kind: transformers.cosine, num_warmup_steps: 0,
+        num_training_steps: 100, for: 51}
+      - {lr: current, kind: cosine}
+"""
+
+ANNEALED = """\
+The run is already annealed. To go on smoothly (a cosine down to the planned
+end) trains the 100 new epochs at 0.025% of the peak or less, which changes
+little.
+
+To train on in earnest, warm up again to a part of the peak, here 50% (up to
+0.05, then a cosine down to the planned end):
+
+  run: {epochs: 200}
+  schedules:
+    cosine-continued:
+      lr: 0.1
+      sequence:
+      - {kind: cosine, T_max: 100, for: 100}
+      - lr: 0.05
+        kind: cosine
+        warmup: {for: 5, start_lr: 2.4672e-05}
+"""
+
+COMPARED = """\
+torch.OneCycleLR: resumed at step 50 of 100, to train 200 steps in all
+
+  mode        verdict      at the resume             ends at
+  state-dict  raises       0.812 -> 0.794 (step 50)  0.000507 (step 100)
+  rebuild     starts anew  0.812 -> 0.04 (step 50)   0.283 (step 199)
+  last-epoch  raises       0.812 -> 0.957 (step 50)  0.00013 (step 199)
+
+state-dict: Training stops after 101 of 200 steps: torch.OneCycleLR raises at
+tick 101: it has been stepped more than its total_steps, 100.
+rebuild: The rate jumps at step 50: 0.8117 -> 0.04 (-0.772, -95.1%). From step
+50 on the rates are those of a new run from its start.
+last-epoch: The rate jumps at step 50: 0.8117 -> 0.9571 (+0.145, +17.9%).
+Training is done, then torch.OneCycleLR raises at the last scheduler.step(),
+as its clock is one ahead: it has been stepped more than its total_steps, 200
+("Tried to step 201 times").
 """
 
 
@@ -74,26 +120,59 @@ def test_what_goes_on_smoothly_is_a_file_that_can_be_used(run: Any, tmp_path: Pa
     ("words", "code"),
     [
         ("cosine --steps 100 --at 50", 0),
-        ("cosine --steps 100 --at 50 --new-total 200", 0),
+        ("cosine --steps 100 --at 50 --new-total 200", 1),  # climbs back to the peak
+        ("cosine --steps 100 --at 100 --new-total 200 --mode rebuild", 1),  # at 0 for good
         ("cosine --steps 100 --warmup 5 --at 50 --new-total 200", 1),
         ("torch.OneCycleLR --max-lr 1 --total-steps 100 --at 50 --new-total 200", 1),  # raises
         ("cosine --steps 100 --at 50 --mode rebuild --optimizer-state never", 1),
         ("torch.CyclicLR --base-lr 0.1 --max-lr 1 --steps 100 --at 50 --resume-mode rebuild --step-size-up 20", 1),
-        ("step --epochs 90 --at 33% --new-total 200%", 0),
+        ("step --step-size 30 --epochs 90 --at 33% --new-total 200%", 0),
         ("step --epochs 90 --steps-per-epoch 10 --at 30ep --new-total 120ep", 0),
     ],
 )
 def test_the_exit_code(run: Any, words: str, code: int) -> None:
     done = run("resume", *words.split())
     assert done.code == code, done
-    assert ("jumps" in done.out) or ("Training stops" in done.out) or code == 0
+    assert ("Verdict: smooth." in done.out) == (code == 0)
 
 
 def test_torch_forgets_the_new_length(run: Any) -> None:
     out = " ".join(run("resume", "cosine", "--steps", "100", "--at", "50", "--new-total", "200").out.split())
     assert "It runs as torch.CosineAnnealingLR" in out
     assert "The new values are forgotten: T_max 100 is back." in out
-    assert "Note: past T_max 100 the rate climbs back, and reaches lr at 200." in out
+    assert "Verdict: climbs again. The rate climbs again: from 0 at step 100 to 0.09998 at step 199." in out
+
+
+def test_of_an_annealed_run_more_of_the_same_is_not_advised(run: Any) -> None:
+    words = ("resume", "cosine", "--epochs", "100", "--at", "100", "--new-total", "200")
+    assert run(*words).out.endswith(ANNEALED)
+    found = json.loads(run(*words, "--format", "json").out)
+    assert (found["verdict"], found["climb"]["from"]) == ("climbs-again", {"tick": 100, "lr": 0.0})
+    assert found["rewarmed"]["schedule"]["sequence"][1]["lr"] == 0.05
+    assert found["smooth"]["schedule"]["sequence"][1]["lr"] == "current"
+
+
+def test_all_modes_side_by_side(run: Any) -> None:
+    words = ("resume", "torch.OneCycleLR", "--max-lr", "1", "--total-steps", "100", "--at", "50", "--new-total", "200")
+    done = run(*words, "--mode", "all")
+    assert (done.code, done.err) == (1, "")
+    assert done.out.startswith(COMPARED)
+    assert max(map(len, done.out.splitlines())) <= 80
+    found = json.loads(run(*words, "--mode", "all", "--format", "json").out)
+    assert [(one["mode"], one["verdict"]) for one in found["modes"]] == [
+        ("state-dict", "raises"), ("rebuild", "starts-anew"), ("last-epoch", "raises"),
+    ]  # fmt: skip
+    two = run(*words, "--mode", "rebuild", "--mode", "last-epoch", "--format", "csv").out
+    assert two.startswith("t,planned,rebuild,last-epoch,smooth\n")
+    assert run("resume", "constant", "--at", "50", "--new-total", "200", "--mode", "all").code == 0
+
+
+def test_a_mode_that_cannot_be_is_said_beside_the_others(run: Any) -> None:
+    words = ("resume", "plateau", "--at", "5", "--resume-mode", "all")
+    assert "last-epoch: torch.ReduceLROnPlateau takes no last_epoch." in run(*words).out
+    refused = json.loads(run(*words, "--format", "json").out)["modes"][-1]
+    assert refused["verdict"] == "refused"
+    assert run(*words, "--last-epoch=-1").message() == "--last-epoch must be >= 0, got -1"
 
 
 def test_last_epoch_is_one_off(run: Any) -> None:
@@ -128,9 +207,11 @@ def test_pictures(run: Any, tmp_path: Path) -> None:
     first = Path("r.svg").read_bytes()
     run("resume", *COSINE, "-o", "r.svg")
     assert Path("r.svg").read_bytes() == first
+    words = ("torch.OneCycleLR", "--max-lr", "1", "--total-steps", "9", "--at", "5", "--new-total", "20")
+    assert run("resume", *words, "--mode", "all", "-o", "all.png").err == "drawn into all.png\n"
     done = on_terminal("resume", *COSINE, cwd=tmp_path)
     assert done.code == 1
-    assert "b transformers.cosine (resumed)" in done.out
+    assert "b resumed" in done.out
     plain = on_terminal("resume", *COSINE, cwd=tmp_path, NO_COLOR="1")
     assert "\x1b" not in plain.out
     assert max(map(len, plain.out.splitlines())) <= 80
@@ -159,8 +240,9 @@ def test_groups_accents_and_a_run_of_its_own(run: Any) -> None:
         ("cosine --at 101", "--at must be from 1 to 100, the ticks of the run, got 101"),
         ("cosine --at -5", "--at must be ticks or a duration like 5ep, 500st, 10% or 2e9tok, got '-5'"),
         ("cosine --at 50 --new-total 50", "--new-total must be > --at 50, got 50"),
+        ("cosine --at 100", "--at 100 is the end of the run: add --new-total, such as --new-total 200"),
         ("cosine --at 5 --mode stat-dict",
-         "--mode must be state-dict, rebuild, last-epoch, got 'stat-dict' (did you mean state-dict?)"),
+         "--mode must be state-dict, rebuild, last-epoch, all, got 'stat-dict' (did you mean state-dict?)"),
         ("cosine --at 5 --optimizer-state now", "--optimizer-state must be before, after or never, got 'now'"),
         ("cosine --at 5 --last-epoch 4", "--last-epoch is for --mode last-epoch"),
         ("cosine --at 5 --mode last-epoch --last-epoch=-1", "--last-epoch must be >= 0, got -1"),

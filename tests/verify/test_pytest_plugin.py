@@ -62,6 +62,7 @@ def test_a_schedule_is_pinned(project: Any) -> None:
     assert code == 1
     assert "schedules.yaml:3: main: differs from schedules.lrsnap: lr was 0.0999698 and is 0.0999702 at tick 1" in out
     assert "eta_min was 0.001 and is 0.002 (snapshot)" in out
+    assert "Undo it, or let pytest --lrsched-update or lrsched snapshot record it." in out
     assert "pytest_plugin.py" not in out, "the frames are the user's own"
 
 
@@ -86,7 +87,7 @@ def test_python_targets_and_mistakes(project: Any) -> None:
     _, out = project("--lrsched-update", "-rA")
     assert "PASSED tests/test_schedules.py::test_word" in out
     assert "PASSED tests/test_schedules.py::test_allowed" in out
-    assert "ours: kind is 'python:ours.py:rate', which is run: --allow-code permits that" in out
+    assert "ours: kind is 'python:ours.py:rate', which is run: allow_code=True permits that" in out
     assert "has no entry 'mian' (did you mean main?)" in out
     assert "Traceback" not in out
     assert "During handling" not in out
@@ -127,5 +128,6 @@ def test_the_hook_of_pre_commit() -> None:
     assert hook["pass_filenames"] is True
     for path, wanted in {
         "schedules.yaml": True, "conf/schedules.yml": True, "my-schedules.yaml": False, "schedules.yaml.bak": False,
+        "schedules.lrsnap": True, "conf/schedules.lrsnap": True, "other.lrsnap": False,
     }.items():  # fmt: skip
         assert bool(re.search(hook["files"], path)) == wanted

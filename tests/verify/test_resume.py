@@ -329,6 +329,13 @@ def test_a_stable_phase_goes_on_until_the_decay_must_begin() -> None:
     assert lr[-1] < 0.15
 
 
+def test_restarts_go_on_as_they_do() -> None:
+    spec = {"kind": "cosine-restarts", "T_0": 12}
+    smooth = continuation(of(spec, Checkpoint(N, 2 * N)))
+    assert smooth is not None
+    assert smooth.words == "the same entry on the longer run"
+
+
 def test_what_a_metric_drives_has_no_continuation() -> None:
     found = of({"kind": "plateau"}, Checkpoint(30, 2 * N))
     assert found.jump is None

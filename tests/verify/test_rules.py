@@ -296,22 +296,6 @@ def test_where_a_rule_begins(spec: dict[str, Any], run: dict[str, Any], says: li
     assert sorted(codes(judged(spec, **run))) == sorted(says)
 
 
-def test_what_a_launch_does_is_judged_too() -> None:
-    """huggingface/accelerate#2926 and huggingface/diffusers#3954: a cosine that is over after a quarter of the run."""
-    spec = {"kind": "transformers.cosine", "num_warmup_steps": 0, "num_training_steps": 100}
-    assert judged(spec, steps=100) == []
-    (mine,) = judged(spec, steps=100, world_size=4, stepper="accelerate")
-    assert (mine.code, mine.schedule, mine.tick) == ("rebounds", "a (accelerate)", 26)
-    assert "is over at tick 25 and the run goes on to 99: the rate climbs from 0 back to 0.1 at tick 50" in mine.message
-    (late,) = judged({"kind": "multistep"}, steps=1000, steps_per_epoch=100, stepper="epoch")
-    assert (late.code, late.schedule) == ("never-fires", "a (epoch)")
-    (early,) = judged(
-        {"kind": "torch.OneCycleLR", "max_lr": 0.1, "total_steps": 100}, steps=100, grad_accumulation=4,
-        stepper="micro-batch",
-    )  # fmt: skip
-    assert (early.code, early.tick) == ("horizon-exceeded", 25)
-
-
 @pytest.mark.parametrize(
     "spec",
     [
@@ -337,53 +321,6 @@ def test_a_billion_steps_cost_what_a_thousand_cost(spec: dict[str, Any]) -> None
             best.append(time.perf_counter() - start)
         times[steps] = min(best)
     assert times[10**9] < 0.3 + 10 * times[1000], times
-
-
-# What an entry says to ignore.
-
-
-@pytest.mark.parametrize(
-    "said",
-    ["[goes-dead]", "goes-dead", "{goes-dead: the paper holds its floor}", "[goes-dead, rate-jumps]"],
-)
-def test_an_entry_ignores_rules(said: str) -> None:
-    plan = "run: {{epochs: 100}}\nschedules: {{a: {{kind: cosine, T_max: 50{}}}, b: {{kind: cosine, T_max: 50}}}}"
-    assert [f.schedule for f in of_text(plan.format(""))] == ["a", "b"]
-    assert [f.schedule for f in of_text(plan.format(f", ignore: {said}"))] == ["b"]
-
-
-def test_defaults_and_parts_ignore_too() -> None:
-    assert (
-        of_text("defaults: {ignore: [goes-dead]}\nrun: {epochs: 100}\nschedules: {a: {kind: cosine, T_max: 50}}") == []
-    )
-    part = "run: {epochs: 100}\nschedules: {a: {sequence: [{kind: cosine, T_max: 50, ignore: [goes-dead]}]}}"
-    assert of_text(part) == []
-
-
-@pytest.mark.parametrize(
-    ("said", "message"),
-    [
-        ("[goes-deaf]", "p.yaml:1: a: ignore names no rule: goes-deaf (did you mean goes-dead?)"),
-        ("{goes-deaf: why}", "p.yaml:1: a: ignore names no rule: goes-deaf (did you mean goes-dead?)"),
-        ("{goes-dead: }", "p.yaml:1: a: ignore.goes-dead must be the reason, as text, got None"),
-        ("3", "p.yaml:1: a: ignore must be a list of codes, or a mapping of codes to reasons, got 3"),
-        ("[3]", "p.yaml:1: a: ignore must be a list of codes, or a mapping of codes to reasons, got [3]"),
-    ],
-)
-def test_a_wrong_ignore_is_refused(said: str, message: str) -> None:
-    with pytest.raises(SpecError) as caught:
-        of_text(f"schedules: {{a: {{kind: cosine, ignore: {said}}}}}")
-    assert str(caught.value) == message
-
-
-def test_codes_select_and_ignore() -> None:
-    plan = "run: {epochs: 100}\nschedules: {a: {kind: torch.CosineAnnealingLR, T_max: 20, warmup: 5}}"
-    everything = {finding.code for finding in of_text(plan)}
-    assert everything == {"rebounds", "not-a-restart", "first-update-zero"}
-    assert {f.code for f in of_text(plan, select=["zero-rate"])} == {"zero-rate"}, "nothing covers it now"
-    assert {f.code for f in of_text(plan, ignore=["rebounds"])} == {"not-a-restart", "first-update-zero"}
-    with pytest.raises(SpecError, match=r"rebound \(did you mean rebounds\?\)"):
-        of_text(plan, select=["rebound"])
 
 
 # Where it was written.
