@@ -87,7 +87,8 @@ def test_gradients_may_be_accumulated(tmp_path: Path) -> None:
     same_curves(trained("parts/plan.json", cwd=tmp_path, folder="again"), parts)
 
 
-@pytest.mark.parametrize("name", example_names())
+# The published ones say the launch that they had, on which nothing is trained here.
+@pytest.mark.parametrize("name", sorted({*example_names()} - {"published"}))
 def test_the_plan_of_an_example_is_the_example(name: str) -> None:
     """Read back as a file of schedules it is the same job, whose plan is the same again."""
     said = Experiment(data="digits", model="linear", seeds=2)
