@@ -44,7 +44,7 @@ def _fixture() -> Callable[..., None]:
 
 
 def assert_schedule(
-    target: str,
+    target: str | Path,
     *,
     snapshot: str | Path | None = None,
     run: Any = None,
@@ -55,8 +55,8 @@ def assert_schedule(
 
     Parameters
     ----------
-    target: a word of the command line: ``schedules.yaml:main``, a whole file, ``python:pkg.module:factory``. A file is
-        looked for in the current folder, then in pytest's rootdir.
+    target: a word of the command line: ``schedules.yaml:main``, a whole file, ``python:pkg.module:factory``; or a path.
+        A file is looked for in the current folder, then in pytest's rootdir.
     snapshot: the file; unless said, ``schedules.lrsnap`` beside the target's file, in the rootdir or in the current
         folder, whichever is there first.
     run: laid over the run of the target, as ``{"epochs": 90}``.
@@ -67,6 +67,9 @@ def assert_schedule(
     instead of compared.
     """
     __tracebackhide__ = True
+    if not isinstance(target, (str, Path)):
+        pytest.fail(f"assert_schedule needs a target such as 'schedules.yaml:main', got {target!r}", pytrace=False)
+    target = str(target)
     from lrsched_cli.errors import SpecError
 
     refusal: SpecError | None = None

@@ -129,7 +129,10 @@ def read_stepper(value: Any) -> tuple[str, Fraction]:
     if name != "amp-skip":
         raise must("stepper", told, value).adding(nearest(value, [*STEPPERS[:-1], "amp-skip:0.01"]))
     match = re.fullmatch(r"\s*(\d*\.?\d+(?:[eE][+-]?\d+)?)\s*(%?)\s*", rate)
-    share = exact(match[1]) / (100 if match[2] else 1) if match else Fraction(0)
+    try:
+        share = exact(match[1]) / (100 if match[2] else 1) if match else Fraction(0)
+    except SpecError:  # too long or too large to be any share
+        share = Fraction(0)
     if not 0 < share < 1:
         raise must("stepper", "amp-skip:RATE, the rate a share of the updates such as 0.01 or 1%", value)
     return name, share

@@ -358,7 +358,9 @@ def test_a_geometry_that_is_missing_is_asked_for(run: Mapping[str, Any], told: s
     assert message_of(stepped, trace, whole) == f"constant: stepper {told}"
 
 
-@pytest.mark.parametrize("word", ["", "epochs", "amp-skip", "amp-skip:", "amp-skip:2", "amp-skip:0", "amp-skip:nan", 3])
+@pytest.mark.parametrize(
+    "word", ["", "epochs", "amp-skip", "amp-skip:", "amp-skip:2", "amp-skip:0", "amp-skip:nan", "amp-skip:1e400", 3]
+)
 def test_a_stepper_that_is_none_is_refused(word: Any) -> None:
     with pytest.raises(SpecError, match="stepper must be"):
         Run(stepper=word)

@@ -27,7 +27,7 @@ WARMUPS = ("num_warmup_steps", "warmup_steps", "warmup_epochs", "warmup_iters", 
 def command(args: list[str]) -> Any:
     """The command for one call with these arguments."""
     if "--help" in args or "-h" in args:
-        return made("audit", command_function(_worker(""), ["--help"]))
+        return made("audit", _named(command_function(_worker(""), ["--help"])))
     words, _ = scan(args, own_options(_worker("")))
     if not words:
         raise SpecError("takes a plan and the log of its run: lrsched audit PLAN LOG")
@@ -36,6 +36,25 @@ def command(args: list[str]) -> Any:
     if len(words) == 1 and not DEFAULT_FILE.is_file():
         raise SpecError(f"takes a plan and the log of its run: lrsched audit PLAN {words[0]}")
     return made("audit", command_function(_worker(words[-1]), _without_last(args, words)))
+
+
+def _named(function: Callable[..., None]) -> Callable[..., None]:
+    """A function for its help: its two words by name, and its paragraphs as wide as the terminal."""
+    import inspect
+
+    signature = inspect.signature(function)
+    words = typer.Argument(
+        metavar="PLAN LOG", help="A kind, FILE:ENTRY, or an entry of ./schedules.yaml; and what its run logged."
+    )
+    annotation = Annotated[list[str] | None, words]
+    parameters = [
+        parameter.replace(annotation=annotation) if name == "targets" else parameter
+        for name, parameter in signature.parameters.items()
+    ]
+    function.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    function.__annotations__ = {**function.__annotations__, "targets": annotation}
+    function.__doc__ = "\n\n".join(part.replace("\n", " ") for part in (function.__doc__ or "").split("\n\n"))
+    return function
 
 
 def _without_last(args: list[str], words: list[str]) -> list[str]:
@@ -81,11 +100,12 @@ def _worker(word: str) -> Callable[..., None]:
         ] = None,
         quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing beside the audit.")] = False,
     ) -> None:
-        """Compare a plan with the log of its run, and name what went wrong: lrsched audit PLAN LOG.
+        """Compare a plan with the log of its run, and name what went wrong.
 
-        LOG is a trainer_state.json, a metrics.csv of Lightning, event files of TensorBoard, an export of Weights &
-        Biases, any CSV or JSONL, or a folder with one of them or of lrsched train; FILE:COLUMN names a column. The exit
-        code is 0 where the run used the planned rates, and 1 where it did not or it cannot be told.
+        PLAN is any target. LOG is a trainer_state.json, a metrics.csv of Lightning, event files of TensorBoard, an
+        export of Weights & Biases, any CSV or JSONL, or a folder with one of them or of lrsched train; FILE:COLUMN
+        names a column. The exit code is 0 where the run used the planned rates, and 1 where it did not or it cannot be
+        told.
         """
         del assign  # carried out where the targets are found
         if format not in FORMATS:
@@ -129,7 +149,7 @@ def _audit(entry: Entry, word: str, choice: Any, format: str, output: str | None
         if format == "json":
             for line in show.sentences(found):
                 say(line)
-        for note in (f"read as {log.form}: {log.says}", *found.notes):
+        for note in (f"read as {log.form}: {found.log.says}", *found.notes):
             say(f"note: {note}")
     if found.verdict != "match":
         raise typer.Exit(1)
@@ -164,7 +184,8 @@ def _draw(found: Any, output: str) -> None:
         from lrsched_cli.show.figure import draw
 
         title = f"{found.trace.name}: {show.headline(found)}"
-        return draw(show.curves(found), PlotOptions(title=title))
+        traces = show.curves(found)
+        return draw(traces, PlotOptions(title=title), show.strokes(traces))
 
     path = drawn_into(figure, f"{found.trace.name}-audit", output, None)
     if path is not None:

@@ -76,6 +76,7 @@ def check(
     del assign, explain  # carried out where the targets are found, and before
     if format not in FORMATS:
         raise SpecError(f"must be {', '.join(FORMATS)}, got {format!r}{nearest(format, FORMATS)}", parameter="--format")
+    _refuse_target(output, entries, snapshot)
     chosen, left_out = _codes(select, "--select"), _codes(ignore, "--ignore") or set()
     pinned = "snapshot" not in left_out and (chosen is None or "snapshot" in chosen)
     places = _places(entries, snapshot, update) if pinned else {}
@@ -93,6 +94,16 @@ def check(
         say(f"{counted}; compared with {', '.join(map(str, places))}" if places and not update else counted)
     if any(finding.severity != "note" for finding in found):
         raise typer.Exit(1)
+
+
+def _refuse_target(output: Path | None, entries: Sequence[Entry], snapshot: Path | None) -> None:
+    """Refuse to write the findings over what they are about."""
+    if output is None or not output.is_file():
+        return
+    files = [Path(entry.place.file) for entry in entries if entry.place.file is not None]
+    read = [*files, *([snapshot] if snapshot is not None else []), *snapshots_of(entries)]
+    if any(path.is_file() and path.samefile(output) for path in dict.fromkeys(read)):
+        raise SpecError(f"{output} is read here, and would be written over", parameter="--output")
 
 
 def _codes(text: str | None, option: str) -> set[str] | None:

@@ -105,6 +105,10 @@ def refuse_format(output: Path) -> None:
 def _figure(traces: Sequence[Trace], options: PlotOptions) -> Any:
     from lrsched_cli.show.figure import draw
 
+    if any(trace.schedule.kind == "log" for trace in traces):
+        from lrsched_cli.show.audit import strokes
+
+        return draw(traces, options, strokes(traces))
     return draw(traces, options)
 
 

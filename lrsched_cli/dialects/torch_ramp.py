@@ -17,7 +17,18 @@ from lrsched_cli.errors import must
 from lrsched_cli.schedules.base import Mark, next_of
 from lrsched_cli.schedules.decay import next_multiple
 from lrsched_cli.schedules.parameters import REQUIRED, param
-from lrsched_cli.schedules.ticks import Array, Times, cos_pi, filled, minimum, per_cycle, periodic, pow_, written
+from lrsched_cli.schedules.ticks import (
+    Array,
+    Times,
+    cos_pi,
+    filled,
+    minimum,
+    per_cycle,
+    periodic,
+    piecewise,
+    pow_,
+    written,
+)
 
 #: From this T_max on, rounding at the floor of a cosine shows in the wave after it.
 ROUNDED_T_MAX = 2000
@@ -101,11 +112,20 @@ class PolynomialLR(Ramp):
         return None
 
     def part(self, t: Times) -> Any:
-        return pow_(1 - minimum(t, self._end) / self.total_iters, self.power) if self._end else 1.0
+        if not self._end:
+            return 1.0
+
+        def falling(x: Times) -> Any:
+            return pow_(1 - x / self.total_iters, self.power)
+
+        # The end for itself: in a row of ticks it could be rounded to less than 0, which has no power.
+        return piecewise(t, [self._end], [falling, lambda _: falling(np.array([self._end]))])
 
     def step_to(self, clock: Array) -> Step:
         n = np.float64(self.total_iters)
-        ratio = np.power((1 - clock / n) / (1 - (clock - 1) / n), self.power)
+        # Nothing is left at the end: written out, a row of ticks may round it to less.
+        rest = np.where(clock == n, 0.0, 1 - clock / n)
+        ratio = np.power(rest / (1 - (clock - 1) / n), self.power)
         return Step(np.where(clock > n, 1.0, ratio))
 
     def entry(self) -> Step:

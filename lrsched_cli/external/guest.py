@@ -7,9 +7,12 @@ import importlib
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
+
+import numpy as np
 
 from lrsched_cli.errors import SpecError, UserCodeError
 
@@ -25,7 +28,7 @@ def called(word: str, doing: str, function: Callable[..., Any], *args: Any, **na
     without our own frames. A torch that is not installed is a ``SpecError`` that says so.
     """
     try:
-        with stdout_to_stderr():
+        with hosted(word):
             return function(*args, **named)
     except KeyboardInterrupt:
         raise
@@ -71,29 +74,84 @@ def _is_ours(file: str) -> bool:
     return file.startswith((PACKAGE + os.sep, "<frozen importlib")) or file == importlib.__file__
 
 
-@contextlib.contextmanager
-def stdout_to_stderr() -> Iterator[None]:
-    """Send what is printed meanwhile to stderr, even by programs that the code starts: stdout is data."""
-    with contextlib.redirect_stdout(sys.stderr), _descriptor_to_stderr():
-        yield
+class _Lent:
+    """A stream that somebody else may use, and not close."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def close(self) -> None:
+        """It is needed afterwards."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 @contextlib.contextmanager
-def _descriptor_to_stderr() -> Iterator[None]:
+def hosted(word: str) -> Iterator[None]:
+    """Run the code of a word with its prints on stderr, even those of programs that it starts: stdout is data.
+
+    What it does to the streams, and to what numpy has, ends with it. Its warnings are told in one line each.
+    """
+    lines: dict[str, None] = {}
+
+    def tell(message: Warning | str, category: type[Warning], *_place: Any, **_more: Any) -> None:
+        lines[" ".join(f"{word} warns: {category.__name__}: {message}".split())] = None
+
+    before, warnings.showwarning = warnings.showwarning, tell
+    try:
+        with _descriptors(), _streams(), _numpy():
+            yield
+    finally:
+        if warnings.showwarning is tell:
+            warnings.showwarning = before
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            for line in lines:
+                print(line, file=sys.stderr)  # noqa: T201
+
+
+@contextlib.contextmanager
+def _descriptors() -> Iterator[None]:
     _flush()
+    saved: dict[int, int] = {}
+    for number in (1, 2):
+        with contextlib.suppress(OSError):  # there is none: nothing can reach it
+            saved[number] = os.dup(number)
+    with contextlib.suppress(OSError):
+        os.dup2(2, 1)
     try:
-        saved = os.dup(1)
-    except OSError:  # there is none: nothing can reach it
-        yield
-        return
-    try:
-        with contextlib.suppress(OSError):
-            os.dup2(2, 1)
         yield
     finally:
         _flush()
-        os.dup2(saved, 1)
-        os.close(saved)
+        for number, kept in saved.items():
+            os.dup2(kept, number)
+            os.close(kept)
+
+
+@contextlib.contextmanager
+def _streams() -> Iterator[None]:
+    names = ("stdout", "stderr", "__stdout__", "__stderr__")
+    saved = {name: getattr(sys, name) for name in names}
+    lent: Any = None if sys.stderr is None else _Lent(sys.stderr)
+    sys.stdout = sys.stderr = lent
+    try:
+        yield
+    finally:
+        _flush()
+        for name, stream in saved.items():
+            if getattr(stream, "closed", False):  # by way of sys.__stdout__
+                stream = open(1 if "out" in name else 2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+            setattr(sys, name, stream)
+
+
+@contextlib.contextmanager
+def _numpy() -> Iterator[None]:
+    """Put back what is replaced in numpy meanwhile: all that comes later counts with it."""
+    saved = dict(vars(np))
+    try:
+        yield
+    finally:
+        vars(np).update(saved)
 
 
 def _flush() -> None:

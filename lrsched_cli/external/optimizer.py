@@ -5,6 +5,9 @@ A factory may leave it alone and make one of its own; then that one's rates are 
 
 from __future__ import annotations
 
+import importlib.util
+import inspect
+import re
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -91,6 +94,15 @@ def _has_rates(value: Any) -> bool:
 
 def is_torch_loaded() -> bool:
     return sys.modules.get("torch") is not None
+
+
+def names_torch(function: Callable[..., Any]) -> bool:
+    """Whether the module of a function speaks of torch, which is there, and so may import it once it is called."""
+    try:
+        source = inspect.getsource(sys.modules[function.__module__])
+        return bool(re.search(r"\btorch\b", source)) and importlib.util.find_spec("torch") is not None
+    except Exception:  # no module, no source, or an object that has its own way with attributes
+        return False
 
 
 def _groups(rates: Mapping[str, float], base: float, parameter: Callable[[], Any]) -> list[dict[str, Any]]:

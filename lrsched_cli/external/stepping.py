@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,8 +12,15 @@ import numpy as np
 
 from lrsched_cli.errors import SpecError, UserCodeError, shown
 from lrsched_cli.external.calling import calling_of, step_arguments
-from lrsched_cli.external.guest import called, reason, stdout_to_stderr, trace
-from lrsched_cli.external.optimizer import is_torch_loaded, optimizer_of, stand_in, torch_optimizer
+from lrsched_cli.external.guest import called, hosted, reason, trace
+from lrsched_cli.external.optimizer import (
+    StandIn,
+    is_torch_loaded,
+    names_torch,
+    optimizer_of,
+    stand_in,
+    torch_optimizer,
+)
 from lrsched_cli.external.recorded import LONGEST, Break, Recorded, values_of
 from lrsched_cli.external.word import Word
 
@@ -69,28 +77,34 @@ class Stepping:
             if way == "alone" or _number(made) is None:
                 return self._scheduler(made, None)
             way = "function"
-        if way == "function" or (way == "untold" and self._gives_rates(call)):
+        if way == "function":
             return {"": self._function(call)}
-        optimizer, made = self._made(call)
+        try:
+            optimizer, made = self._made(call, names_torch(factory))
+        except UserCodeError as error:
+            if way != "untold" or not _is_of_the_optimizer(error.__cause__, self.optimizer):
+                raise
+            return self._function_after(call, error)
+        if way == "untold" and _number(made) is not None:
+            return {"": self._function(call)}
         return self._scheduler(made, optimizer)
 
     # A function of the step.
 
-    def _gives_rates(self, call: Call) -> bool:
-        """Whether a callable that does not tell takes 0 for a step, and gives a rate for it."""
+    def _function_after(self, call: Call, error: UserCodeError) -> dict[str, Recorded]:
+        """What a callable gives that could do nothing with the optimizer; its ``error`` counts if steps fail too."""
         try:
-            with stdout_to_stderr():
-                return _number(call(0)) is not None
-        except Exception:
-            return False
+            return {"": self._function(call)}
+        except UserCodeError:
+            raise error from error.__cause__
 
     def _function(self, function: Call) -> Recorded:
-        if self.groups:
-            raise SpecError(f"{self.text} is a function of the step, which knows no groups: leave groups out")
         rates: list[float] = []
         broken: BaseException | None = None
-        with stdout_to_stderr():
+        with hosted(self.text):
             for tick in range(self.last + 1):
+                if tick == 1 and self.groups:
+                    raise SpecError(f"{self.text} is a function of the step, which knows no groups: leave groups out")
                 try:
                     value = function(tick)
                 except KeyboardInterrupt:
@@ -112,6 +126,7 @@ class Stepping:
         while isinstance(scheduler, Mapping):  # as Lightning is told it
             scheduler = scheduler.get("lr_scheduler", scheduler.get("scheduler"))
         if not callable(getattr(scheduler, "step", None)):
+            _put_away(scheduler)
             told = "a scheduler with step(), or be a function of the step"
             raise SpecError(f"{self.text} must give {told}, got {_kind(scheduler)}")
         optimizer = optimizer_of(self.text, scheduler, given)
@@ -122,7 +137,7 @@ class Stepping:
         momenta: list[list[Any]] = [[] for _ in names]
         broken: BaseException | None = None
         known = len(self.metrics) if self.metrics is not None else self.last
-        with stdout_to_stderr():
+        with hosted(self.text):
             for tick in range(self.last + 1):
                 self._read(optimizer, tick, columns, momenta)
                 if tick == self.last or tick >= known:
@@ -158,20 +173,20 @@ class Stepping:
         bases = [rate or base for rate, base in zip(own, bases, strict=True)]
         return bases, f"{name} of its own", (told, *self._remarks())
 
-    def _made(self, call: Call) -> tuple[Any, Any]:
+    def _made(self, call: Call, wants_torch: bool) -> tuple[Any, Any]:
         """An optimizer, and what the factory makes of it.
 
-        Without torch in the factory's module it gets a stand-in, so that torch need not be there; where that is not
-        good enough, as the code imports torch only when it is called, it is called once more, with the real one.
+        Where the factory's module does not speak of torch it gets a stand-in, so that torch need not be there; where
+        that is not good enough, as other code imports torch when it is called, it is called once more, with a real one.
         """
         try:
-            return self._given(call)
+            return self._given(call, wants_torch)
         except UserCodeError as error:
             error.adding(_on_groups(error))
             raise
 
-    def _given(self, call: Call) -> tuple[Any, Any]:
-        if not is_torch_loaded():
+    def _given(self, call: Call, wants_torch: bool) -> tuple[Any, Any]:
+        if not (wants_torch or is_torch_loaded()):
             optimizer: Any = stand_in(self.groups, self.lr, self.optimizer)
             try:
                 return optimizer, called(self.text, "when it was called", call, optimizer)
@@ -215,6 +230,7 @@ class Stepping:
     def _rate(self, value: Any, tick: int) -> float:
         rate = _number(value)
         if rate is None:
+            _put_away(value)
             raise SpecError(f"{self.text} gives {_kind(value)} at tick {tick}: a rate must be a number")
         return rate
 
@@ -267,6 +283,21 @@ def _number(value: Any) -> float | None:
     except Exception:
         return None
     return number if np.ndim(number) == 0 else None
+
+
+def _put_away(value: Any) -> None:
+    """End a coroutine, of which Python would say in the middle of our own code that nobody awaited it."""
+    if inspect.iscoroutine(value):
+        value.close()
+
+
+def _is_of_the_optimizer(error: BaseException | None, name: str) -> bool:
+    """Whether an error says that an optimizer is of no use, as to a function that counts with it."""
+    if isinstance(error, KeyError):
+        return bool(error.args) and hasattr(error.args[0], "param_groups")
+    if not isinstance(error, (TypeError, AttributeError)):
+        return False
+    return re.search(rf"\b({StandIn.__name__}|{name})\b", reason(error), re.IGNORECASE) is not None
 
 
 def _update(optimizer: Any) -> None:

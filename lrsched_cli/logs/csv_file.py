@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from itertools import compress
@@ -25,6 +26,9 @@ from lrsched_cli.schedules.ticks import Array
 BLOCK = 1 << 15
 #: Columns up to which it is faster to read all numbers of a block than to cut it into cells.
 NARROW = 3
+
+#: A number as a spreadsheet writes it where the comma is the decimal sign.
+_COMMA = re.compile(rb"\s*[+-]?\d+,\d+(?:[eE][+-]?\d+)?\s*")
 
 Cells = Sequence[bytes] | Array
 
@@ -99,6 +103,8 @@ class _Rows:
         if counts is not None and b"" in counts:
             self.unread.add(f"rates without a count in {self.header[x or 0]}", counts.count(b""))
             values, counts = list(compress(values, counts)), list(filter(None, counts))
+        if self.delimiter == ";" and any(map(_COMMA.fullmatch, values[:1000])):
+            raise SpecError(f"has numbers with a decimal comma in {self.header[column]}: write them with a point")
         numbers = floats(values, self.unread, self.header[column])
         if counts is None:
             return np.arange(before, before + len(numbers), dtype=np.float64), numbers

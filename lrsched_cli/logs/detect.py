@@ -113,7 +113,7 @@ def _read_bytes(data: bytes, name: str, choice: Choice) -> Log:
     if choice.form == transformers.FORM or (start[:1] == b"{" and b'"log_history"' in start):
         return transformers.read(json_file.parsed(decode(data, name)), name, choice)
     if start[:1] in (b"{", b"[") and choice.form not in ("csv", "lightning"):
-        return _of_table(_json_table(decode(data, name)), name, choice)
+        return _of_table(_json_table(decode(data, name)), name, choice, "jsonl")
     return _of_table(csv_file.table_of(data, name), name, choice)
 
 
@@ -148,8 +148,8 @@ def _rows(columns: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{key: value[row] for key, value in lists.items() if row < len(value)} for row in range(longest)]
 
 
-def _of_table(table: Table, name: str, choice: Choice) -> Log:
-    """The log in a table, by the program that its columns are of."""
+def _of_table(table: Table, name: str, choice: Choice, plain: str = "csv") -> Log:
+    """The log in a table, by the program that its columns are of; ``plain`` is its form where they are of none."""
     form = choice.form
     if form == "wandb" or (form is None and wandb.is_wandb(table.columns)):
         counted = choice.x or wandb.counting(table.columns)
@@ -163,7 +163,8 @@ def _of_table(table: Table, name: str, choice: Choice) -> Log:
     own = {"t", "epoch"} <= set(table.columns[:2])
     if own and not choice.y:  # what `lrsched table --format csv` writes
         choice = replace(choice, y=tuple(c for c in table.columns[2:] if not c.endswith(".momentum")))
-    return log_of(table, name, Convention(form or "csv", 0, ""), choice, x="t" if own else None)
+    said = "t 0 is the first update" if own and not choice.x else ""
+    return log_of(table, name, Convention(form or plain, 0, said), choice, x="t" if own else None)
 
 
 def split(word: str) -> tuple[str, tuple[str, ...]] | None:

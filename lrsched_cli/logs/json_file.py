@@ -127,6 +127,8 @@ class _Columns:
                 self.unread.add(f"rates without a count in {counting}", beside.count(None))
                 values = [v for v, c in zip(values, beside, strict=True) if c is not None]
                 beside = [c for c in beside if c is not None]
+            if bool in map(type, values):  # true is no number, although Python's is 1
+                values = [None if type(value) is bool else value for value in values]
             numbers = floats(values, self.unread, column)
             if beside is None:
                 pairs.append((np.arange(len(numbers), dtype=np.float64), numbers))

@@ -53,6 +53,7 @@ class Log:
     says: how its own counts became updates counted from 0, in a few words.
     steps_per_epoch: updates an epoch where the log tells, else None.
     total: updates that the program itself had planned, where the log tells, else None.
+    assumed: whether nothing said what its first count is, which was taken to be 0.
     notes: what a reader should know, a sentence each, such as what could not be read.
     """
 
@@ -63,6 +64,7 @@ class Log:
     says: str
     steps_per_epoch: int | None = None
     total: int | None = None
+    assumed: bool = False
     notes: tuple[str, ...] = field(default=())
 
 

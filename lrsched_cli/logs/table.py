@@ -87,12 +87,16 @@ def log_of(table: Table, name: str, convention: Convention, choice: Choice, x: s
         series_of(column, counts, values, first if counting is not None else 0, unread)
         for column, (counts, values) in zip(rates, pairs, strict=True)
     ]
+    # A count of 0 says what the first one is, although its rate may be NaN.
+    from_zero = any((counts < 1).any() for counts, _ in pairs)
+    assumed = counting is not None and not from_zero and not convention.says and choice.first is None
     says = convention.says
     if not says or choice.first is not None:
         says = f"{counting or 'row'} {first if counting else 0} is the first {'update' if unit == 'step' else unit}"
     return Log(
         name, convention.form, unit, chosen(series, name, unread), says,
-        steps_per_epoch=per_epoch, notes=(*notes, *unread.notes),
+        steps_per_epoch=per_epoch, assumed=assumed,
+        notes=(*notes, *unread.notes),
     )  # fmt: skip
 
 

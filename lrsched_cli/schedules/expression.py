@@ -349,7 +349,7 @@ class Expression(Schedule):
         out = self._compiled(written(t))
         if out.min(initial=0.0) < 0:
             at = written(t)[int(out.argmin())]
-            raise SpecError(f"must be >= 0, got {out.min():.6g} at t = {at:g}", parameter="expr")
+            raise SpecError(f"must be >= 0, got {out.min():.6g} at t = {at:.15g}", parameter="expr")
         return out
 
     def next_knot(self, t: Array) -> Array:

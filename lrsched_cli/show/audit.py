@@ -11,6 +11,7 @@ from lrsched_cli.logs.recorded import Logged, OnLogClock, recorded
 from lrsched_cli.run import Clock
 from lrsched_cli.schedules.base import Schedule
 from lrsched_cli.schedules.compose import Grouped
+from lrsched_cli.show.axes import Stroke
 from lrsched_cli.show.summary import printable
 from lrsched_cli.trace import Trace
 from lrsched_cli.verify.audit import Audit, GroupAudit
@@ -18,6 +19,8 @@ from lrsched_cli.verify.audit import Audit, GroupAudit
 #: Logged ticks that are shown before the first difference, and from there on.
 BEFORE, FROM = 3, 6
 GAP = "  "
+#: Curves up to which each has a colour of its own.
+MOST_STROKES = 7
 
 
 def document_text(audit: Audit) -> str:
@@ -150,6 +153,24 @@ def curves(audit: Audit) -> list[Trace]:
     last = max(int(one.at[-1]) for one in made.values())
     clock = replace(plan.clock, total=max(min(last + 1, plan.clock.total), 1))
     return [plan, Trace(f"{audit.log.name}, actual", schedule, clock)]
+
+
+def strokes(traces: Sequence[Trace]) -> list[Stroke]:
+    """How the curves are drawn: a log finely dashed over the plan, from its first rate on.
+
+    Empty for the usual way: where no curve is a log's, or one has what a stroke cannot say, groups or a momentum.
+    """
+    schedules = [trace.schedule for trace in traces]
+    if not any(isinstance(schedule, Logged) for schedule in schedules) or len(schedules) > MOST_STROKES:
+        return []
+    if any(schedule.groups or schedule.momentum is not None for schedule in schedules):
+        return []
+    return [
+        Stroke(place, (0, (2, 2)), 1.2, min(int(trace.schedule.at[0]), len(trace) - 1))
+        if isinstance(trace.schedule, Logged)
+        else Stroke(place)
+        for place, trace in enumerate(traces)
+    ]
 
 
 def _longer(clock: Clock, per_epoch: int) -> Clock:

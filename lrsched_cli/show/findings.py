@@ -187,7 +187,8 @@ def write_github(findings: Sequence[Finding], silenced: Sequence[Silenced] = ())
 
 def _data(text: str) -> str:
     """A message as GitHub's runner unescapes it (actions/toolkit, core/src/command.ts)."""
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    safe = "".join(c if c in "\r\n" else printable(c) for c in text)
+    return safe.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def _property(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lrsched_cli.show.summary import printable
 from lrsched_cli.verify.snapshot import Written
 
 
@@ -12,9 +13,10 @@ def written_lines(written: Written, path: Path, recorded: int) -> list[str]:
     same = recorded - len(written.new) - len(written.changed)
     counts = {"new": len(written.new), "changed": len(written.changed), "gone": len(written.gone), "as before": same}
     told = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
-    return [
+    lines = [
         *(f"changed {key}: {change.told}" for key, change in written.changed.items()),
         *(f"gone    {key}" for key in written.gone),
         *(f"new     {key}" for key in written.new),
         f"{written.count} schedule{'s' * (written.count != 1)} recorded in {path}: {told}",
     ]
+    return list(map(printable, lines))

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
 from lrsched_cli.errors import SpecError
 from lrsched_cli.logs.log import Log, Series
+from lrsched_cli.logs.names import base_name
 from lrsched_cli.run import Run
 from lrsched_cli.schedules.base import Schedule
 from lrsched_cli.trace import Trace
 from lrsched_cli.verify.causes import Cause, Setting
 from lrsched_cli.verify.diagnosis import Diagnosis, diagnosed
 from lrsched_cli.verify.evidence import Evidence, Planned, evidence_of
+from lrsched_cli.verify.explain import Search
 from lrsched_cli.verify.pairing import paired
 
 #: What an audit may come to; only the first leaves the exit code at 0.
@@ -31,8 +34,8 @@ class GroupAudit:
     column: what the log calls it; None where it was never logged.
     verdict: one of ``VERDICTS``.
     factor: ticks that the scheduler made for each that was planned, where it is ``scaled``.
-    shift: how many ticks late the log is read, where it is ``shifted``: the rate of tick ``t`` is the plan's of tick
-        ``t + shift``.
+    shift: how many ticks ahead of the plan the rates are, where it is ``shifted``: that of tick ``t`` is the plan's of
+        tick ``t + shift``.
     first_difference: the first tick of the plan at which the log differs from it; None where it does not.
     max_relative_difference: the largest difference as a part of the plan's peak; None where nothing was logged.
     cause: what happened and what to do, in sentences.
@@ -104,6 +107,11 @@ def audit(trace: Trace, log: Log, run: Run | None = None, variants: Mapping[str,
 
     Raises ``SpecError`` where ticks of the plan and counts of the log have no common measure.
     """
+    recounted = _from_one(log, len(trace)) if log.assumed and log.unit == trace.interval else None
+    if recounted is not None:
+        as_counted = audit(trace, recounted, run, variants)
+        if as_counted.verdict == "match":
+            return as_counted
     run = run or Run()
     unit, per_epoch = _unit(trace, log, run)
     setting = Setting(trace.interval, run.world_size or 1, run.grad_accumulation or 1, per_epoch, log.form)
@@ -122,7 +130,36 @@ def audit(trace: Trace, log: Log, run: Run | None = None, variants: Mapping[str,
         found = diagnosed(evidence, setting, variants or {} if not trace.schedule.groups else {})
         groups.append(_audited(name, series, evidence, found))
     verdict, main = _overall(groups)
+    if not trace.schedule.groups and verdict == "different":
+        main = _with_groups(main, groups)
     return Audit(trace, log, verdict, main, tuple(groups), unit, (*notes, *_notes(trace, log, setting, beyond)))
+
+
+def _from_one(log: Log, total: int) -> Log | None:
+    """The log counted from 1, where its counts look so: they end with the plan's length, or begin with 1.
+
+    One from 1 to the last count from 0 is rather a log from 0 that lacks its first row.
+    """
+    ends = [(int(one.at.min()), int(one.at.max())) for one in log.series if len(one)]
+    if not all(low >= 1 and (high == total or (low == 1 and high != total - 1)) for low, high in ends):
+        return None
+    series = tuple(replace(one, at=one.at - 1) for one in log.series)
+    said = f"{log.says.replace(' 0 ', ' 1 ', 1)}, counted from 1 (--count-from 0 if not)"
+    return replace(log, series=series, says=said, assumed=False)
+
+
+def _with_groups(main: GroupAudit, groups: Sequence[GroupAudit]) -> GroupAudit:
+    """The group that speaks for all, with the advice to plan groups where each has the plan's rates times a number."""
+    times = {}
+    for group in groups:
+        found = (1.0, 0.0) if group.verdict == "match" else group.evidence and Search(group.evidence).ratio()
+        if not found or found[1]:
+            return main
+        times[re.split(r"[/.]", base_name(group.name))[-1]] = found[0]
+    if len(times) < 2:
+        return main
+    said = ",".join(f"{name}={factor:.4g}" for name, factor in times.items())
+    return replace(main, cause=replace(main.cause, advice=f"plan the groups: --groups {said}"))
 
 
 def _unit(trace: Trace, log: Log, run: Run) -> tuple[Fraction, int | None]:

@@ -86,9 +86,9 @@ IN_UPDATES = "give the scheduler its length in updates of the optimizer"
 def of_pace(factor: Fraction, smooth: bool, setting: Setting, total: int | None) -> Cause:
     """Why a scheduler may have run at another pace; ``total`` is the length that it runs by, if any."""
     number = f"{float(factor):.4g}"
-    said = f"the schedule ran {number} times too fast: "
+    said = f"in time, the schedule ran {number} times too fast: "
     if factor < 1:
-        said = f"the schedule ran {float(1 / factor):.4g} times too slowly: "
+        said = f"in time, the schedule ran {float(1 / factor):.4g} times too slowly: "
     known = setting.causes().get(factor)
     if known is not None:
         return Cause(said + known.what, known.advice)
@@ -114,23 +114,32 @@ def of_pace(factor: Fraction, smooth: bool, setting: Setting, total: int | None)
 
 
 def of_shift(shift: int, setting: Setting, warmup: int | None) -> Cause:
-    """Why a log may be some ticks late or early."""
+    """Why the rates may be those of some ticks later in the plan (a shift above 0) or earlier."""
     count = f"{abs(shift):,} {setting.tick}{'s' if abs(shift) > 1 else ''}"
     if shift > 0 and shift == warmup:
         said = f"the schedule began {count} into the plan: its warm-up was lost"
         return Cause(said, "check that the warm-up is built and that its length is not 0")
     if shift == 1 and setting.form == "transformers":
-        said = "the log is 1 update late: it has the rate of the next update, as transformers logged before its fix"
+        said = f"{_moved(shift, setting)} (transformers logged so before its fix)"
         return Cause(said, "the run itself followed the plan; transformers#36973 logs the rate that was used")
     if shift > 0:
-        said = f"the log is {count} late: at each {setting.tick} it has the rate of {count} later"
+        said = _moved(shift, setting)
+        if shift > 1:
+            return Cause(said, "the schedule did not begin at its start: look at last_epoch and resume")
+        said += " (a log that reads the rate late, after scheduler.step())"
         advice = "read the rate before scheduler.step(), or step the scheduler after the optimizer and not before"
-        return Cause(
-            said, advice if shift == 1 else "the schedule did not begin at its start: look at last_epoch and resume"
-        )
-    said = f"the log is {count} early: at each {setting.tick} it has the rate of {count} before"
+        return Cause(said, advice)
+    said = _moved(shift, setting)
     if shift == -1:
         return Cause(said, "if the log calls its first update 1, say --count-from 1; else the first step() was missed")
     return Cause(
-        said, "the schedule began late, or the log does not count from 0: --count-from says what it calls update 0"
+        said,
+        "the schedule began late, as a fresh one after a resume does, or --count-from says what the log calls update 0",
     )
+
+
+def _moved(shift: int, setting: Setting) -> str:
+    count = f"{abs(shift):,} {setting.tick}{'s' if abs(shift) > 1 else ''}"
+    where, sign = ("ahead of", "+") if shift > 0 else ("behind", "-")
+    said = f"the rates are {count} {where} the plan"
+    return f"{said}: row t has what was planned for {setting.tick} t{sign}{abs(shift):,}"

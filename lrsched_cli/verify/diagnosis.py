@@ -13,7 +13,7 @@ from lrsched_cli.schedules.warmup import Warmup
 from lrsched_cli.verify import causes
 from lrsched_cli.verify.causes import Cause, Setting
 from lrsched_cli.verify.evidence import Evidence
-from lrsched_cli.verify.explain import Pace, Piece, Search
+from lrsched_cli.verify.explain import WIDEST, Pace, Piece, Search
 
 #: Points from which on anything is said at all.
 ENOUGH = 4
@@ -48,6 +48,7 @@ def diagnosed(evidence: Evidence, setting: Setting, variants: Mapping[str, Sched
     search = Search(evidence)
     return (
         _held(evidence, search, setting)
+        or _without_warmup(evidence, setting)
         or _throughout(evidence, search, setting, variants)
         or _resumed(evidence, search, setting)
         or _jump(evidence, setting)
@@ -88,6 +89,14 @@ def _covers(evidence: Evidence) -> bool:
     return bool(ticks[0] <= gap and ticks[-1] >= evidence.planned.total - 1 - gap)
 
 
+_MORE = "audit a log with more points, or say how the run was launched (--world-size, --grad-accumulation)"
+
+
+def _range(low: float, high: float, most: float) -> str:
+    """``at least 1.84``, ``2 to 7``: all that a log tells of a number."""
+    return f"at least {low:.4g}" if high >= most else f"{low:.4g} to {high:.4g}"
+
+
 # Explanations.
 
 
@@ -102,6 +111,11 @@ def _held(evidence: Evidence, search: Search, setting: Setting) -> Diagnosis | N
     if place == 0:
         starts = {"where it began": planned.schedule(0), "the base rate of the optimizer": planned.schedule.lr}
         near = float(evidence.tolerance[0])
+        end = float(planned.rates(np.array([planned.total]))[0])
+        if abs(end - rate) <= near < abs(planned.schedule.lr - rate):
+            also = ", or it was never stepped" if abs(planned.schedule(0) - rate) <= near else ""
+            said = f"cannot tell: the rate is {rate:.6g} throughout, the plan's last: the scheduler had run out{also}"
+            return _unclear(said, "look at last_epoch where the run begins, and at who steps the scheduler")
         where = next((what for what, start in starts.items() if abs(start - rate) <= near), None)
         if where is None and off == 0 and not _between(evidence, 0, tick):
             return None
@@ -153,7 +167,8 @@ def _throughout(
     rival = next((o for o in others if o.verdict != best.verdict and o.cost <= best.cost + margin), None)
     if rival is None or best.cost < 1:
         return best
-    return _unclear(f"cannot tell: {best.cause.what}; or {rival.cause.what}", "audit a log with more points")
+    either, other = (one.cause.what.removeprefix("cannot tell: ") for one in (best, rival))
+    return _unclear(f"cannot tell: {either}; or {other}", "audit a log with more points")
 
 
 def _warmup(schedule: Schedule) -> int | None:
@@ -166,11 +181,34 @@ def _warmup(schedule: Schedule) -> int | None:
     return first if schedule(first) > schedule(0) else None
 
 
+def _without_warmup(evidence: Evidence, setting: Setting) -> Diagnosis | None:
+    """The rate is held where the plan warms up, and is the plan's from there on."""
+    warmup = _warmup(evidence.planned.schedule)
+    if warmup is None or evidence.off.all():
+        return None
+    early = evidence.planned.ticks(evidence.at) < warmup
+    held = evidence.rates[early]
+    top = float(evidence.planned.rates(np.array([warmup]))[0])
+    if len(held) < STAYS or evidence.off[~early].any() or (np.abs(held - top) > evidence.tolerance[early]).any():
+        return None
+    said = f"the warm-up is missing; from {setting.tick} {warmup:,} on the log is the plan"
+    return Diagnosis("different", Cause(said, _NO_WARMUP))
+
+
+_NO_WARMUP = "check that the warm-up is built and stepped, and that its length is not 0"
+
+
 def _shifted(evidence: Evidence, search: Search, setting: Setting) -> Diagnosis | None:
     shift = search.shift()
     if shift is None:
         return None
     warmup = _warmup(evidence.planned.schedule)
+    low, high = search.shifts(shift)
+    if shift != warmup and low < high:
+        where = "ahead of" if shift > 0 else "behind"
+        count = _range(min(abs(low), abs(high)), max(abs(low), abs(high)), search.planned.total)
+        said = f"cannot tell by how much: the rates are {count} {setting.tick}s {where} the plan"
+        return Diagnosis("unclear", Cause(said, _MORE), cost=1.6)
     cost = 1.0 if abs(shift) == 1 else 1.1 if shift == warmup else 1.6 if abs(shift) <= 4 else 2.2
     return Diagnosis("shifted", causes.of_shift(shift, setting, warmup), shift=shift, cost=cost)
 
@@ -181,6 +219,18 @@ def _scaled(evidence: Evidence, search: Search, setting: Setting) -> Diagnosis |
     if pace is None:
         return None
     factor: Fraction = pace.pace / evidence.planned.unit
+    if factor not in known:
+        low, high = (number / float(evidence.planned.unit) for number in search.paces(pace))
+        if low < high:
+            slow = factor < 1
+            low, high = (1 / high, 1 / low) if slow else (low, high)
+            said = f"in time, the schedule ran {_range(low, high, WIDEST)} times too {'slowly' if slow else 'fast'}"
+            return Diagnosis("unclear", Cause(f"cannot tell the pace: {said}", _MORE), cost=2.0)
+    if evidence.levels(evidence.rates) < 3 and factor not in known:
+        times = f"{float(max(factor, 1 / factor)):.4g} times too {'fast' if factor > 1 else 'slowly'}"
+        said = f"cannot tell: one change of the rate tells no pace (the schedule may have run {times}"
+        said += ")" if factor > 1 else ", or begun again after a resume)"
+        return Diagnosis("unclear", Cause(said, _MORE), cost=2.0 if factor > 1 else 4.0)
     whole = factor.denominator == 1 or factor.numerator == 1
     cost = (
         0.5 if factor in known else (1.5 if max(factor.numerator, factor.denominator) <= 8 else 2.0) if whole else 3.0
@@ -200,22 +250,26 @@ def _other_rate(search: Search) -> Diagnosis | None:
     factor, plus = found
     round_number = any(float(f"{value:.1e}") == float(f"{value:.6e}") for value in (factor, 1 / factor))
     peak = search.planned.peak
-    if plus:
+    cost = 1.4 if round_number else 2.4
+    if plus and abs(factor * peak + plus - peak) <= 1e-6 * peak:
+        floor = float(search.evidence.plan.min())
+        if abs(factor * floor + plus - floor) <= 1e-6 * peak:
+            return None
+        said = f"the shape and the peak are the plan's, with a floor of {factor * floor + plus:.6g} where {floor:.6g}"
+        said, cost = f"{said} was planned", 4.0  # another pace of a straight line looks the same, and is likelier
+    elif plus:
         said = f"the shape is the plan's, with a peak of {factor * peak + plus:.6g} where {peak:.6g} was planned"
     else:
         said = f"every rate is {factor:.4g} times the planned one: the shape is the plan's, the base rate is not"
-    return Diagnosis(
-        "different", Cause(said, "compare the optimizer's lr with the plan's"), cost=1.4 if round_number else 2.4
-    )
+    return Diagnosis("different", Cause(said, "compare the optimizer's lr with the plan's"), cost=cost)
 
 
 def _variant(evidence: Evidence, name: str, schedule: Schedule) -> Diagnosis | None:
     planned = type(evidence.planned)(schedule, evidence.planned.total, evidence.planned.unit)
     if not evidence.agrees(planned.at(evidence.at)):
         return None
-    return Diagnosis(
-        "different", Cause(f"the rates are those of the plan {name}", "look at how the schedule is built"), cost=1.2
-    )
+    what = f"the warm-up is missing: the rates are those of the plan {name}"
+    return Diagnosis("different", Cause(what, _NO_WARMUP), cost=1.2)
 
 
 # What happened at one point.
@@ -284,9 +338,11 @@ def _leaps(evidence: Evidence, place: int) -> bool:
     near = slice(max(place - 8, 0), place + 1)
     plan, rates = evidence.plan[near], evidence.rates[near]
     leap = float(rates[-1] - rates[-2]) - float(plan[-1] - plan[-2])
-    usual = float(np.abs(np.diff(plan)).max())
-    own = float(np.abs(np.diff(rates[:-1])).max(initial=0.0))
     upward = rates[-1] > rates[-2] and plan[-1] <= plan[-2]
+    planned, made = np.diff(plan), np.diff(rates[:-1])
+    if upward:  # a drop nearby is nothing like a leap up
+        planned, made = np.maximum(planned, 0), np.maximum(made, 0)
+    usual, own = float(np.abs(planned).max()), float(np.abs(made).max(initial=0.0))
     # A rate that stays where it fell to is a step's, and not a resumed curve's.
     after = evidence.rates[place : place + 8]
     if not upward and np.ptp(after) <= float(evidence.tolerance[place]):

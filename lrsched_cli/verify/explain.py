@@ -22,6 +22,8 @@ from lrsched_cli.verify.inverse import Backwards, Region, regions
 PROBES, FIRST = 48, 32
 #: Candidates of a region that are tried.
 CANDIDATES = 400
+#: How many times faster or slower than a pace that fits another is looked for, and by which steps.
+WIDEST, STEP = 64.0, 1.03
 #: Paces that are tried in any case, as ticks an update.
 PACES = (
     *(Fraction(n) for n in range(2, 17)), *(Fraction(1, n) for n in range(2, 17)),
@@ -86,13 +88,34 @@ class Search:
         row, low, high = self._backwards.find(e.rates[probes], e.tolerance[probes])
         at = self.planned.ticks(e.at[probes])[row]
         tried = {*range(-4, 5), -self.planned.total, self.planned.total} - {0}
+        # Before it began, a schedule has its first rate: that may be any number of ticks late.
+        low = np.where(low <= 0, -float(self.planned.total), low)
         for region in regions(row, low - at, high - at, 0.0):
-            tried |= set(_whole(region, 0))
+            tried |= {*_whole(region, 0), int(np.ceil(region.low)), int(np.floor(region.high))}
         candidates = sorted(tried - {0}, key=lambda n: (abs(n), n < 0))
         for shift in self._surviving([Pace(self.planned.unit, Fraction(n)) for n in candidates]):
             if self._fits(shift):
                 return int(shift.phase)
         return None
+
+    def shifts(self, found: int) -> tuple[int, int]:
+        """The lowest and the highest shift around one that fits, all of which fit as well."""
+        sign, total = (1 if found > 0 else -1), self.planned.total
+
+        def fits(size: float) -> bool:
+            return self._fits(Pace(self.planned.unit, Fraction(sign * int(size))))
+
+        low, high = abs(found), abs(found)
+        while low > 1 and fits(low - 1) and abs(found) - low < CANDIDATES:
+            low -= 1
+        step = 1
+        while high < total and fits(min(high + step, total)):
+            high, step = min(high + step, total), 2 * step
+        while step > 1:
+            step //= 2
+            if high + step <= total and fits(high + step):
+                high += step
+        return (low, high) if sign > 0 else (-high, -low)
 
     # Faster or slower throughout.
 
@@ -112,6 +135,41 @@ class Search:
                 if found is not None:
                     return found
         return None
+
+    def paces(self, found: Pace) -> tuple[float, float]:
+        """The lowest and the highest pace around one that fits, all of which fit as well; equal where it is pinned.
+
+        The neighbours of a whole number are whole ones, and those of a part of 1 are parts of 1.
+        """
+        pace, exact = found.pace, float(found.pace)
+        n = max(pace.numerator, pace.denominator)
+        whole = not found.smooth and min(pace.numerator, pace.denominator) == 1
+        near = [Fraction(n - 1), Fraction(n + 1)] if whole else [pace * 97 / 100, pace * 103 / 100]
+        if whole and pace < 1:
+            near = [1 / number for number in near if number]
+        if not any(self._near(found, number) for number in near):
+            return exact, exact
+        return self._edge(found, 1 / STEP), self._edge(found, STEP)
+
+    def _near(self, found: Pace, pace: Fraction) -> bool:
+        return pace not in (0, self.planned.unit) and self._fits(Pace(pace, found.phase, found.smooth))
+
+    def _edge(self, found: Pace, step: float) -> float:
+        """How far a pace may go in one direction before the log rules it out."""
+        inside = exact = float(found.pace)
+        unit, bound = float(self.planned.unit), WIDEST if step > 1 else 1 / WIDEST
+
+        def fits(pace: float) -> bool:
+            return (pace > unit) == (exact > unit) and self._near(found, Fraction(pace).limit_denominator(10**6))
+
+        while (outside := inside * step) and fits(outside):
+            inside = outside
+            if max(inside / exact, exact / inside) >= WIDEST:
+                return exact * bound * (2 if step > 1 else 0.5)
+        for _ in range(12):
+            middle = (inside + outside) / 2
+            inside, outside = (middle, outside) if fits(middle) else (inside, middle)
+        return inside
 
     def _first_fit(self, paces: Sequence[Fraction], most: int) -> Pace | None:
         distinct = list(dict.fromkeys(pace for pace in paces if pace > 0 and pace != self.planned.unit))[:most]
@@ -166,7 +224,7 @@ class Search:
         """``(factor, plus)`` where every rate is ``factor`` times the planned one and ``plus``; None where not."""
         e = self.evidence
         plan, rates = e.plan[e.sample], e.rates[e.sample]
-        if np.ptp(plan) <= 0:
+        if np.ptp(plan) <= 0 or e.levels(e.rates) < 2:
             return None
         factor, plus = np.polyfit(plan, rates, 1) if len(plan) > 1 else (0.0, 0.0)
         near = 4 * float(e.tolerance.max())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import NoReturn
 from lrsched_cli.errors import SpecError, shown
 from lrsched_cli.metrics import decode, read_file
 from lrsched_cli.run import MAX_TICKS
-from lrsched_cli.verify.recording import Block, Recording, Row
+from lrsched_cli.verify.recording import LOOKED_AT, Block, Recording, Row
 from lrsched_cli.verify.resolved import digest_of
 
 VERSION = 1
@@ -53,6 +54,8 @@ def text_of(recording: Recording) -> str:
     for first, last, values in recording.rows:
         lines.append(f"{first if first == last else f'{first}-{last}'} {' '.join(map(repr, values))}")
     lines += [f"sum {first}-{last} {' '.join(map(repr, sums))}" for first, last, sums in recording.blocks]
+    if _uncovered(recording) is not None:  # nothing else would show that some are missing
+        lines.append(f"lines {len(recording.rows) + len(recording.blocks)}")
     return "\n".join(lines) + "\n"
 
 
@@ -137,12 +140,26 @@ class _Reader:
         columns = tuple(self.words("tick", None))
         rows = self.rows(columns, int(total))
         blocks = self.sums(columns, int(total))
+        recording = Recording(key, interval, int(total), tuple(plan), columns, rows, blocks)
+        self.counted(recording)
         if self.at < len(self.lines):
             if self.next().startswith(("<<<<<<<", "=======", ">>>>>>>")):
                 self.fail("has a merge that is not finished")
             self.fail(f"must have a tick and its values here, got {shown(self.next())}")
-        recording = Recording(key, interval, int(total), tuple(plan), columns, rows, blocks)
         return Section(recording, digest, "\n".join(line.rstrip() for _, line in self.lines) + "\n")
+
+    def counted(self, recording: Recording) -> None:
+        """Refuse a section of which lines are missing: it knows every tick, or says how many lines it has."""
+        told = re.fullmatch(r"lines (\d{1,9})", self.next()) if self.at < len(self.lines) else None
+        count = len(recording.rows) + len(recording.blocks)
+        if told is not None:
+            if int(told[1]) != count:
+                self.fail(f"has {count} lines of ticks and sums, and had {told[1]}")
+            self.at += 1
+        elif self.at == len(self.lines) and (missing := _uncovered(recording)) is not None:
+            last = recording.rows[-1].last
+            stops = missing > last or recording.blocks or recording.total > LOOKED_AT
+            self.fail(f"{f'stops at tick {last}' if stops else f'misses tick {missing}'} of {recording.total}")
 
     def words(self, first: str, count: int | None) -> list[str]:
         """The quoted or bare words after the first of a line."""
@@ -180,7 +197,8 @@ class _Reader:
         while self.at < len(self.lines) and self.next().startswith("sum "):
             words = self.next().split()
             first, last = self.span(words[1] if len(words) > 1 else "", total)
-            blocks.append(Block(first, last, self.numbers(words[2:], 2 * len(columns))))
+            sums = self.numbers(words[2:], 2 * len(columns), may_overflow=True)
+            blocks.append(Block(first, last, sums))
             self.at += 1
         return tuple(blocks)
 
@@ -193,13 +211,26 @@ class _Reader:
             self.fail(f"has ticks {text} in a run of {total}")
         return first, last
 
-    def numbers(self, words: list[str], count: int) -> tuple[float, ...]:
+    def numbers(self, words: list[str], count: int, *, may_overflow: bool = False) -> tuple[float, ...]:
         if len(words) != count:
             self.fail(f"must have {count} values here, got {len(words)}")
         try:
-            return tuple(float(word) for word in words)
+            values = tuple(float(word) for word in words)
         except ValueError:
             self.fail(f"has a value that is no number: {shown(' '.join(words))}")
+        if not may_overflow and not all(map(math.isfinite, values)):
+            self.fail(f"has a value that is not finite: {shown(' '.join(words))}")
+        return values
+
+
+def _uncovered(recording: Recording) -> int | None:
+    """The first tick that no row has; None where each has one."""
+    expected = 0
+    for row in recording.rows:
+        if row.first != expected:
+            return expected
+        expected = row.last + 1
+    return expected if expected < recording.total else None
 
 
 def _quoted(name: str) -> str:

@@ -41,9 +41,10 @@ def snapshots_of(
 def _existing(file: str | None, folders: Sequence[Path], to_write: bool) -> Path | None:
     """The snapshot that there is for the entries of a file, or for those of none."""
     folder = _folder(file)
-    if folder is not None and (folder / DEFAULT_SNAPSHOT).exists():
+    # A link to nothing, or a loop of them, is there too: reading it says what is wrong.
+    if folder is not None and os.path.lexists(folder / DEFAULT_SNAPSHOT):
         return folder / DEFAULT_SNAPSHOT
-    others = [other / DEFAULT_SNAPSHOT for other in folders if (other / DEFAULT_SNAPSHOT).exists()]
+    others = [other / DEFAULT_SNAPSHOT for other in folders if os.path.lexists(other / DEFAULT_SNAPSHOT)]
     if file is None or folder is None or not to_write:
         return others[0] if others else None
     return next((path for path in others if _knows(path, file)), None)

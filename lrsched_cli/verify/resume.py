@@ -260,7 +260,7 @@ def _of_class(old: Schedule, new: Schedule, checkpoint: Checkpoint) -> tuple[Sch
     at, order, mode = checkpoint.at, checkpoint.order, checkpoint.mode
     refused = mode == "last-epoch"
     if refused:
-        refuse_last_epoch(new, order == "never")
+        refuse_last_epoch(new, order == "never", checkpoint.given)
     if not isinstance(old, TorchSchedule) or not isinstance(new, TorchSchedule):
         return _of_plateau(old, new, checkpoint)
     if mode == "state-dict" and order == "after":

@@ -118,10 +118,13 @@ def advanced(schedule: TorchSchedule, ticks: int) -> tuple[Node, Group]:
     return node, group
 
 
-def refuse_last_epoch(schedule: Any, fresh: bool) -> None:
+def refuse_last_epoch(schedule: Any, fresh: bool, last_epoch: int) -> None:
     """Refuse what torch cannot make with ``last_epoch``."""
     if isinstance(schedule, torch.ReduceLROnPlateau):
         raise SpecError(f"{schedule.kind} takes no last_epoch", parameter="--mode")
     if fresh and isinstance(schedule, torch.OneCycleLR):
         told = "needs max_lr and min_lr in the optimizer's groups, and torch raises KeyError where its state is new"
         raise SpecError(f"last-epoch: {schedule.kind} {told}", parameter="--mode")
+    if isinstance(schedule, torch.OneCycleLR) and (last := schedule.last_tick) is not None and last_epoch + 1 > last:
+        told = f"Tried to step {last_epoch + 1} times. The specified number of total steps is {last}"
+        raise SpecError(f"last-epoch: {schedule.kind} raises in its constructor: {told}", parameter="--mode")

@@ -17,6 +17,8 @@ LONG = 5000
 BEYOND = 20
 #: Steps an epoch from which on the two clocks cannot be meant alike.
 APART = 10
+#: A warm-up of at most so many steps may be one of epochs.
+BRIEF = 20
 #: Fewer steps than this part are not worth more than a note.
 SMALL = 0.01
 
@@ -107,6 +109,7 @@ def never_fires(plan: Plan) -> Iterator[Fault]:
             yield from _unreached(plan, part, *listed)
             continue
         yield from _unstepped(plan, part)
+        yield from _unpointed(plan, part)
     for label, tick in plan.anatomy.drops:
         if tick >= plan.total:
             what = {"part": "the next part", "swa": "the averaging of weights"}.get(label, f"the {label}")
@@ -158,6 +161,24 @@ def _unstepped(plan: Plan, part: Part) -> Iterator[Fault]:
         return
 
 
+def _unpointed(plan: Plan, part: Part) -> Iterator[Fault]:
+    """The points of a table that lie beyond the run; one exactly at its end is where the last line goes to."""
+    key = next((name for name in ("points", "factors") if plan.said(name)), None)
+    pairs = getattr(part.schedule, key, None) if key and part.kind == "piecewise" else None
+    end = min(plan.total, part.stop)
+    late = [i for i, (tick, _) in enumerate(pairs or ()) if part.on_run(tick) > end]
+    if not pairs or not late or all(pairs[i][1] == pairs[late[0] - 1][1] for i in late):
+        return
+    listed = ", ".join(f"{pairs[i][0]:,}" for i in late[:12])
+    yield Fault(
+        f"{key}: {listed} {'is' if len(late) == 1 else 'are'} not reached; the last tick is "
+        f"{end - part.start - 1:,.0f}, and {len(pairs) - len(late)} of {len(pairs)} points are",
+        f"leave out what is not reached, or {_sooner(plan, '50%')}",
+        None,
+        key,
+    )
+
+
 @rule(
     "unit-mismatch",
     "error",
@@ -185,6 +206,32 @@ def unit_mismatch(plan: Plan) -> Iterator[Fault]:
         if fault is not None:
             yield fault
             return
+    yield from _brief(plan)
+
+
+def _brief(plan: Plan) -> Iterator[Fault]:
+    """A bare number that is a warm-up of a few steps, on a run of so many epochs that it could be one of epochs."""
+    per_epoch = plan.clock.steps_per_epoch
+    if plan.unit != "step" or per_epoch is None or per_epoch < MANY:
+        return
+    for rise in plan.anatomy.rises:
+        key, ticks = rise.key, int(rise.end)
+        # Who writes steps, in the name or as a unit, means steps; a tenth of an epoch may be meant anyway.
+        if key is None or "step" in key or not 2 <= ticks <= BRIEF or ticks > per_epoch / 10:
+            continue
+        if 2 * ticks * per_epoch > plan.total or plan.written(key) != ticks:
+            continue
+        share = f"{percent(ticks / per_epoch)} of an epoch of {per_epoch:,}"
+        yield Fault(
+            f"{key} {ticks:,} counts steps here, {share}: it may be meant in epochs",
+            f"write {key} with its unit, {ticks}ep or {ticks}st"
+            if plan.ours
+            else f"give {key} in steps, {ticks * per_epoch:,} for {ticks} epochs",
+            ticks,
+            key,
+            "note",
+        )
+        return
 
 
 def _lengths(plan: Plan, part: Part) -> Iterator[tuple[str, float]]:

@@ -174,6 +174,13 @@ class Plan:
         """Whether the entry says a parameter, or a part of it does, instead of leaving it to its default."""
         return _holder(self.spec, name) is not None
 
+    def written(self, name: str) -> Any:
+        """What the entry says a parameter is, of a warm-up what it says of its length; None where it says nothing."""
+        holder = _holder(self.spec, name)
+        value = None if holder is None else holder[name]
+        value = value.get("for") if isinstance(value, Mapping) else value
+        return getattr(value, "value", value)
+
     def line(self, key: str | None) -> int | None:
         """The line where a key was written, or the entry itself."""
         holder = None if key is None else _holder(self.spec, key)

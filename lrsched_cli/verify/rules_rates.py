@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 
@@ -21,10 +22,14 @@ LAGGING = ("deepspeed.", "composer.", "pytorch_optimizer.")
 FEW = 1e-6
 #: Zeros are counted one by one in so many ticks at the start of a run.
 COUNTED = 1 << 16
+#: The first wrong rate is looked for in every one of so many ticks.
+LOOKED_AT = 200_000
 #: A rate less than this part of the largest below 0 is a 0 that was rounded.
 ROUNDED = 1e-12
 #: More zeros than this part of all rates are worth a finding of their own.
 OFTEN = 0.1
+#: Groups end alike where their rates differ by less than this part; a common end is high from this part of a peak on.
+ALIKE, HIGH = 1e-3, 0.5
 #: Kinds that ignore the optimizer's own rate.
 OVERWRITING = ("torch.CyclicLR", "torch.OneCycleLR", "deepspeed.OneCycle", "cyclic", "onecycle")
 MOMENTA = ("max_momentum", "base_momentum", "cycle_max_mom", "cycle_min_mom", "decay_mom_rate")
@@ -43,15 +48,45 @@ def not_positive(plan: Plan) -> Iterator[Fault]:
     Make the schedule as long as the run, or clamp it: clamp: {min_lr: 0}.
     """
     if plan.broken is not None:
-        told = WRONG_RATE.search(plan.broken)
+        said, among = _first_refused(plan) or _some_refused(plan)
+        told = WRONG_RATE.search(said)
         at = int(told[1]) if told is not None else None
-        yield Fault(f"the rate {plan.broken}", "change what makes it so, or clamp the rate", at)
+        yield Fault(f"the rate {said}{among if told else ''}", "change what makes it so, or clamp the rate", at)
         return
     for name, schedule in (plan.groups or {"": plan.schedule}).items():
         fault = _first_wrong(plan, schedule, f" in group {name}" if name else "")
         if fault is not None:
             yield fault
             return
+
+
+def _first_refused(plan: Plan) -> tuple[str, str] | None:
+    """How the first rate that cannot be computed is refused; None where it is none of the first ``LOOKED_AT``."""
+    low, high = 0, min(plan.end, LOOKED_AT) + 1
+    refused = None
+    while high - low > 1:  # rows of so many ticks, of which the longer are refused
+        middle = (low + high) // 2
+        try:
+            plan.schedule.values(low, middle)
+            low = middle
+        except SpecError as error:
+            high, refused = middle, error.message
+    return None if refused is None else (refused, "")
+
+
+def _some_refused(plan: Plan) -> tuple[str, str]:
+    """How a rate is refused that is not among the first, but comes after one that is not."""
+    told = WRONG_RATE.search(plan.broken or "")
+    low, high = min(plan.end, LOOKED_AT), int(told[1]) if told else 0
+    refused = plan.broken or ""
+    while high - low > 1:
+        middle = (low + high) // 2
+        try:
+            plan.schedule(middle)
+            low = middle
+        except SpecError as error:
+            high, refused = middle, error.message
+    return refused, ", among others"
 
 
 def _first_wrong(plan: Plan, schedule: Schedule, where: str) -> Fault | None:
@@ -70,7 +105,9 @@ def _first_wrong(plan: Plan, schedule: Schedule, where: str) -> Fault | None:
         return not np.isfinite(rate) or rate < -ROUNDED * size
 
     with np.errstate(all="ignore"):
-        high = first_tick(curve.ticks, wrong, is_wrong)
+        head = schedule.values(0, min(plan.end, LOOKED_AT))
+        early = np.flatnonzero(~np.isfinite(head) | (head < -ROUNDED * size))
+        high = int(early[0]) if len(early) else first_tick(curve.ticks, wrong, is_wrong)
         rate = schedule(high)
         lowest = float(np.nanmin(rates, initial=np.inf, where=np.isfinite(rates)))
     kind = "is not a number" if np.isnan(rate) else "is infinite" if np.isinf(rate) else f"is {number(rate)}"
@@ -252,6 +289,31 @@ def groups_collapsed(plan: Plan) -> Iterator[Fault]:
             0,
             "groups",
         )
+        return
+    yield from _one_end(plan, {name: float(np.max(row)) for name, row in rates.items()}, known)
+
+
+def _one_end(plan: Plan, peaks: dict[str, float], known: dict[str, Any]) -> Iterator[Fault]:
+    """Groups that all end at one rate, as high as one of them is meant to be; a low floor of all is ordinary."""
+    last = plan.schedule.last_tick
+    end = plan.end if last is None or last >= plan.end else plan.end - 1  # the tick after the run is at the floor
+    try:
+        ends = {name: schedule(end) for name, schedule in plan.groups.items()}
+    except SpecError:
+        return
+    low, high = min(ends.values()), max(ends.values())
+    least = min(peaks, key=lambda name: peaks[name])
+    if len({str(known.get(name)) for name in ends}) < len(ends) or not 0 < high <= low * (1 + ALIKE):
+        return
+    if low < HIGH * peaks[least]:
+        return
+    yield Fault(
+        f"groups {' and '.join(ends)} end with one rate, {number(low)}, whatever their scales; "
+        f"group {least} never has more than {number(peaks[least])}",
+        "give a floor far below every group's rate, or a kind that scales the base rate",
+        plan.end - 1,
+        "groups",
+    )
 
 
 @rule("momentum-out-of-range", "error", "a cycled momentum or beta at 1 or above, or below 0", shape=False)

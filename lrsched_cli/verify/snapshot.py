@@ -8,6 +8,7 @@ plan changed and all of these agree, that is a warning.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,7 +46,7 @@ def write(entries: Sequence[Entry], path: Path, traces: Sequence[Trace] | None =
     where the caller has them. Raises ``SpecError`` where an entry cannot be simulated, the file is damaged or cannot be
     written.
     """
-    before = read(path) if path.exists() else {}
+    before = read(path) if os.path.lexists(path) else {}
     gone = _gone(entries, before, path)
     sections = {key: section for key, section in before.items() if key not in gone}
     new: list[str] = []

@@ -184,7 +184,8 @@ def test_github_annotations_survive_any_name(run: Any) -> None:
     command, _, properties = head.partition(" ")
     said = {key: unescaped(value) for key, _, value in (part.partition("=") for part in properties.split(","))}
     assert command == "warning"
-    assert said == {"file": "p.yaml", "line": "2", "title": f"goes-dead: {HOSTILE}"}
+    assert said == {"file": "p.yaml", "line": "2", "title": "goes-dead: " + HOSTILE.replace("\x1b", r"\x1b")}
+    assert "\x1b" not in result.out
     assert unescaped(data).startswith(f"{DEAD}\nMake total_iters")
     assert run("check", "p.yaml:nosuch", "--format", "github").code == 2
 
@@ -223,6 +224,16 @@ def test_output_goes_to_a_file(run: Any, plan: Path, format: str) -> None:
     assert written.err == shown.err
     assert Path("found.txt").read_text() == shown.out
     assert run("check", "--format", format, "-o", "-").out == shown.out
+
+
+@pytest.mark.parametrize("output", ["schedules.yaml", "./schedules.yaml", "schedules.lrsnap"])
+def test_what_is_read_is_not_written_over(run: Any, plan: Path, output: str) -> None:
+    run("snapshot")
+    before = Path(output).read_bytes()
+    result = run("check", "schedules.yaml", "-o", output)
+    assert (result.code, result.out) == (2, "")
+    assert result.err == f"lrsched: --output {Path(output)} is read here, and would be written over\n"
+    assert Path(output).read_bytes() == before
 
 
 # What an entry says to ignore.

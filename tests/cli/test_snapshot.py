@@ -239,3 +239,25 @@ def test_it_loads_no_more_than_it_needs(tmp_path: Path) -> None:
 
     (tmp_path / "p.json").write_text('{"schedules": {"a": {"kind": "step"}}}')
     assert not loaded_by("snapshot", "p.json", cwd=tmp_path) & {"torch", "matplotlib", "yaml"}
+
+
+@pytest.mark.parametrize("what", ["folder", "pipe", "broken link", "loop"])
+def test_a_snapshot_that_is_no_file_is_one_line(run: Any, what: str) -> None:
+    plan()
+    path = Path("schedules.lrsnap")
+    if what == "folder":
+        path.mkdir()
+    elif what == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("nosuch" if what == "broken link" else path)
+    for verb in ("check", "snapshot"):
+        assert "schedules.lrsnap" in run(verb, "schedules.yaml").message()
+    assert not path.is_file()
+
+
+def test_a_name_that_would_break_a_line_is_escaped(run: Any) -> None:
+    plan('run: {epochs: 9}\nschedules:\n  "a\\nb\\e[31m": {kind: cosine}\n')
+    done = run("snapshot")
+    assert done.code == 0
+    assert "new     schedules.yaml:a\\nb\\x1b[31m" in done.err.splitlines()

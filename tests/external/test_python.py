@@ -468,3 +468,62 @@ def test_knots_are_where_it_bends() -> None:
         knots.append(at)
     assert {30, 60} & set(knots) == {30, 60}
     assert len(knots) < 10
+
+
+# A callable that does not tell what it takes.
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["import torch\ndef f(o):\n    note()\n    return torch.optim.lr_scheduler.StepLR(o, 3)",
+     "def f(o):\n    note()\n    import torch\n    return torch.optim.lr_scheduler.StepLR(o, 3)"],
+)  # fmt: skip
+def test_a_factory_that_does_not_tell_runs_once(code: str) -> None:
+    python(f"def note():\n    with open('calls', 'a') as file: file.write('x')\n{code}")
+    traced("python:mine:f", 4)
+    assert Path("calls").read_text() == "x"
+
+
+def test_one_that_exits_is_told_whatever_its_parameter_is_called() -> None:
+    python("def f(o): raise SystemExit('bye')")
+    with pytest.raises(UserCodeError, match="it exits with 'bye'") as caught:
+        traced("python:mine:f")
+    assert "mine.py" in caught.value.traceback
+
+
+def test_an_attribute_that_optimizers_have_not_is_told_as_that() -> None:
+    python("def f(o): return o.nosuch")
+    assert "has no attribute 'nosuch'" in message_of(traced, "python:mine:f")
+    assert "'int'" not in message_of(traced, "python:mine:f")
+
+
+HOSTILE = """\
+import os, sys, warnings
+class S:
+    def step(self): warnings.warn("stepped")
+def closes(o): sys.stdout.close(); sys.stderr.close(); return S()
+def closes_both(o): sys.__stdout__.close(); sys.__stderr__.close(); return S()
+def closes_one(o): os.close(1); return S()
+def replaces(o): sys.stdout = sys.stderr = None; return S()
+def patches(o):
+    import numpy
+    numpy.asarray, numpy.array = None, lambda *a, **k: 7
+    return S()
+"""
+
+
+@pytest.mark.parametrize("name", ["closes", "closes_both", "closes_one", "replaces", "patches"])
+def test_what_it_does_to_the_process_ends_with_it(name: str) -> None:
+    python(HOSTILE)
+    line = [sys.executable, "-c", "from lrsched_cli.cli.app import main; main()", "table", f"python:mine:{name}"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([*line, "--epochs", "3"], capture_output=True, text=True, env=env, timeout=60)
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, 4), done.stderr
+    assert done.stderr.splitlines()[0] == f"python:mine:{name} warns: UserWarning: stepped"
+    assert "lrsched_cli" not in done.stderr
+
+
+def test_a_coroutine_is_one_line() -> None:
+    python("async def f(o): return 1\nasync def g(step): return 1")
+    assert message_of(traced, "python:mine:f") == f"{NO_SCHEDULER}, got coroutine"
+    assert message_of(traced, "python:mine:g") == "python:mine:g gives coroutine at tick 0: a rate must be a number"

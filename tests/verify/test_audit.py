@@ -134,7 +134,7 @@ def test_a_log_of_transformers_before_its_fix() -> None:
     log = log_of(("learning_rate", steps - 1, trace.schedule(steps)), form="transformers")
     found = audit(trace, log)
     assert (found.verdict, found.main.shift) == ("shifted", 1)
-    assert "as transformers logged before its fix" in found.main.cause.what
+    assert "(transformers logged so before its fix)" in found.main.cause.what
 
 
 # Rounding.
@@ -202,14 +202,14 @@ def test_a_log_of_a_flat_part_tells_nothing() -> None:
 
 
 def test_two_explanations_are_one_too_many() -> None:
-    """A staircase with one step in the log: 15 ticks early, or at twice the pace."""
+    """A staircase with one step in the log: 15 ticks ahead, or at twice the pace."""
     spec = {"kind": "step", "step_size": 30, "gamma": 0.5}
     at = np.arange(25)
     rates = np.where(at < 15, LR, LR / 2)
     found = audited(spec, rates, total=45, at=at)
     assert found.verdict == "unclear"
     assert "2 times too fast" in found.main.cause.what
-    assert "15 updates late" in found.main.cause.what
+    assert "15 updates ahead" in found.main.cause.what
     known = audited(spec, rates, total=45, at=at, run=Run(world_size=2))
     assert (known.verdict, known.main.factor) == ("scaled", 2.0), "the launch decides"
 

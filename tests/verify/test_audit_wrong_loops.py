@@ -106,6 +106,10 @@ def test_stepped_once_an_epoch(name: str, every: int, digits: Rates) -> None:
 @EACH
 def test_half_speed(name: str, every: int, digits: Rates) -> None:
     found = audited(logged(loops.HalfSpeed, name), name, every, digits)
+    if name == "MultiStepLR":  # a single drop in all of the run, which a resume would explain as well
+        assert found.verdict == "unclear"
+        assert "may have run 2 times too slowly, or begun again after a resume" in found.main.cause.what
+        return
     assert (found.verdict, found.main.factor) == ("scaled", 0.5), found.main.cause
 
 
@@ -143,6 +147,10 @@ def test_a_dense_log_tells_where_it_was_resumed(name: str) -> None:
 @EACH
 def test_a_log_that_is_read_too_late(name: str, every: int, digits: Rates) -> None:
     found = audited(logged(loops.LateLog, name), name, every, digits)
+    if name == "MultiStepLR" and every > 1:  # whose drops lie between two points
+        assert found.verdict == "unclear"
+        assert "the rates are 1 to 3 updates ahead of the plan" in found.main.cause.what
+        return
     assert (found.verdict, found.main.shift) == ("shifted", 1), found.main.cause
 
 

@@ -14,7 +14,7 @@ from lrsched_cli.book import Entry
 from lrsched_cli.errors import SpecError
 from lrsched_cli.run import Run
 from lrsched_cli.spec import Place, simulate
-from lrsched_cli.verify.lrsnap import HEAD, Section, read, section_of, text_of, whole_text
+from lrsched_cli.verify.lrsnap import HEAD, read, section_of, text_of, whole_text
 from lrsched_cli.verify.recording import Block, Recording, Row, recorded
 from lrsched_cli.verify.snapshot import compare, write
 from tests.support import message_of
@@ -45,7 +45,7 @@ def test_the_text_is_what_a_reviewer_reads() -> None:
 
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
-VALUES = st.floats(allow_nan=False)
+VALUES = st.floats(allow_nan=False, allow_infinity=False)
 
 
 @settings(max_examples=50)
@@ -161,12 +161,41 @@ def test_a_row_that_claims_a_run_of_a_quadrillion_costs_nothing() -> None:
     assert sys.getsizeof(found.message) < 1000
 
 
-def test_values_that_are_not_finite_are_compared() -> None:
-    text = good().replace("\n0 0.1\n", "\n0 nan\n")
-    SNAP.write_text(text)
-    (found,) = compare([Entry("a b", {"kind": "cosine"}, Run(epochs=300), Place())], SNAP)
-    assert "lr was nan and is 0.1 at tick 0" in found.message
-    assert isinstance(read(SNAP)["a b"], Section)
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e999"])
+def test_values_that_are_not_finite_are_damage(value: str) -> None:
+    SNAP.write_text(good().replace("\n0 0.1\n", f"\n0 {value}\n"))
+    assert message_of(read, SNAP).startswith(f"s.lrsnap:9: is damaged, it has a value that is not finite: '{value}'")
+
+
+def test_lines_that_are_missing_are_damage() -> None:
+    """Every line of a section is needed, whether it has all ticks or some of them, with sums or without."""
+    kinds = {"few": ({"kind": "step", "step_size": 10}, 30), "sums": ({"kind": "cosine"}, 300)}
+    for spec, epochs in (*kinds.values(), ({"kind": "cosine"}, 10**9)):
+        SNAP.unlink(missing_ok=True)
+        write([Entry("a", spec, Run(epochs=epochs), Place())], SNAP)
+        lines = SNAP.read_text().splitlines(keepends=True)
+        for at in range(lines.index("tick lr\n") + 1, len(lines)):
+            SNAP.write_text("".join(lines[:at] + lines[at + 1 :]))
+            assert "is damaged, it " in message_of(read, SNAP), lines[at]
+            SNAP.write_text("".join(lines[:at]))
+            assert "is damaged, it " in message_of(read, SNAP), lines[at]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("20-29 0.001\n", "", "it stops at tick 19 of 30"),
+        ("20-29 0.001\n", "20-25 0.001\n", "it stops at tick 25 of 30"),
+        ("10-19 0.01\n", "", "it misses tick 10 of 30"),
+    ],
+)
+def test_ticks_that_are_missing_are_told(old: str, new: str, message: str) -> None:
+    write([Entry("a", {"kind": "step", "step_size": 10}, Run(epochs=30), Place())], SNAP)
+    text = SNAP.read_text()
+    text = text.replace("0.010000000000000002", "0.01").replace("0.0010000000000000002", "0.001")
+    assert old in text, text
+    SNAP.write_text(text.replace(old, new))
+    assert f"is damaged, {message}: remove it" in message_of(read, SNAP)
 
 
 def test_nothing_is_written_where_an_entry_is_refused() -> None:

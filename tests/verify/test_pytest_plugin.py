@@ -131,3 +131,20 @@ def test_the_hook_of_pre_commit() -> None:
         "schedules.lrsnap": True, "conf/schedules.lrsnap": True, "other.lrsnap": False,
     }.items():  # fmt: skip
         assert bool(re.search(hook["files"], path)) == wanted
+
+
+def test_a_path_is_a_target_and_what_is_none_is_one_line(project: Any) -> None:
+    (project.path / "schedules.yaml").write_text(
+        "run: {epochs: 90}\nschedules: {main: {kind: cosine, eta_min: 0.001}}\n"
+    )
+    (project.path / "tests/test_schedules.py").write_text(
+        "from pathlib import Path\n"
+        "def test_path(assert_schedule): assert_schedule(Path('schedules.yaml'))\n"
+        "def test_none(assert_schedule): assert_schedule(None)\n"
+        "def test_number(assert_schedule): assert_schedule(3)\n"
+    )
+    code, out = project("--lrsched-update")
+    assert code == 1
+    assert "2 failed, 1 passed" in out, out
+    assert "assert_schedule needs a target such as 'schedules.yaml:main', got None" in out
+    assert "pytest_plugin.py" not in out

@@ -227,7 +227,7 @@ def test_momentum_leaves_its_range_in_torch_too() -> None:
     [
         ({"kind": "cosine", "T_max": 50, "after": "error"}, {"epochs": 100}, "horizon-exceeded", 51),
         ({"kind": "expression", "expr": "1 / (t - 50)"}, {"epochs": 100}, "not-positive", None),
-        ({"kind": "expression", "expr": "lr * (50 - t)"}, {"epochs": 100}, "not-positive", 99),
+        ({"kind": "expression", "expr": "lr * (50 - t)"}, {"epochs": 100}, "not-positive", 51),
         ({"kind": "torch.ExponentialLR", "gamma": 1e300}, {"epochs": 100}, "not-positive", 2),
         ({"kind": "torch.LambdaLR", "lr_lambda": "lambda t: 50 - t"}, {"epochs": 100}, "not-positive", 51),
         ({"kind": "torch.LambdaLR", "lr_lambda": "lambda t: 5e8 - t"}, {"steps": 10**9}, "not-positive", 500_000_001),
