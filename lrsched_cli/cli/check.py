@@ -102,7 +102,8 @@ def _refuse_target(output: Path | None, entries: Sequence[Entry], snapshot: Path
         return
     files = [Path(entry.place.file) for entry in entries if entry.place.file is not None]
     read = [*files, *([snapshot] if snapshot is not None else []), *snapshots_of(entries)]
-    if any(path.is_file() and path.samefile(output) for path in dict.fromkeys(read)):
+    # A factory's own file is read too.
+    if output.suffix == ".py" or any(path.is_file() and path.samefile(output) for path in dict.fromkeys(read)):
         raise SpecError(f"{output} is read here, and would be written over", parameter="--output")
 
 
