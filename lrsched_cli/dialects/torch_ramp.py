@@ -119,7 +119,7 @@ class PolynomialLR(Ramp):
             return pow_(1 - x / self.total_iters, self.power)
 
         # The end for itself: in a row of ticks it could be rounded to less than 0, which has no power.
-        return piecewise(t, [self._end], [falling, lambda _: falling(np.array([self._end]))])
+        return piecewise(t, [self._end], [falling, lambda _: float(falling(np.array([float(self._end)]))[0])])
 
     def step_to(self, clock: Array) -> Step:
         n = np.float64(self.total_iters)
